@@ -1,0 +1,68 @@
+# The two commands that matter: `make run` and `make test`.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+HOST ?= 127.0.0.1
+PORT ?= 8000
+
+.PHONY: help run worker train-tools test lint format clean
+
+help:
+	@echo "make run     install, migrate, start everything in one process, print address and first login"
+	@echo "make worker  start a worker of its own (needs REDIS_URL)"
+	@echo "make train-tools  install what training needs"
+	@echo "make test    install what tests need and run lint and all tests"
+	@echo "make lint    ruff, mypy, import-linter, djlint"
+	@echo "make format  let ruff and djlint rewrite the sources"
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+# Stamps: an installation is redone only when its list of packages has changed.
+$(VENV)/.server: requirements.txt | $(BIN)/python
+	$(PIP) -r requirements.txt
+	@touch $@
+
+$(VENV)/.dev: requirements.txt requirements-training.txt requirements-dev.txt | $(BIN)/python
+	$(PIP) -r requirements-dev.txt
+	@touch $@ $(VENV)/.server $(VENV)/.training
+
+# A secret key of this machine's own: there is no default one.
+.env: .env.example
+	@test -f .env || (umask 077 && sed "s|^VERIFRAME_SECRET_KEY=.*|VERIFRAME_SECRET_KEY=$$($(PYTHON) -c 'import secrets; print(secrets.token_urlsafe(50))')|" .env.example > .env)
+	@touch .env
+
+run: $(VENV)/.server .env
+	@$(BIN)/python manage.py migrate --verbosity 0
+	@$(BIN)/python manage.py first_user
+	@exec $(BIN)/python manage.py serve --host $(HOST) --port $(PORT)
+
+worker: $(VENV)/.server .env
+	@# One message at a time: what is prefetched waits behind a long video while another worker idles.
+	@dramatiq_queue_prefetch=1 exec $(BIN)/python manage.py rundramatiq --processes 1 --threads 1
+
+train-tools: $(VENV)/.training
+
+$(VENV)/.training: requirements.txt requirements-training.txt | $(BIN)/python
+	$(PIP) -r requirements-training.txt
+	@touch $@ $(VENV)/.server
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	VERIFRAME_ENV_FILE= VERIFRAME_DEBUG=1 $(BIN)/mypy config accounts detection manage.py
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/djlint templates --lint --quiet
+
+format: $(VENV)/.dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/djlint templates --reformat --quiet
+
+test: lint
+	@VERIFRAME_ENV_FILE= VERIFRAME_DEBUG=1 $(BIN)/python manage.py makemigrations --check --dry-run
+	$(BIN)/python -m pytest
+
+clean:
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache

@@ -1,0 +1,123 @@
+"""Refuses request bodies that are too large while they arrive.
+
+Django's ASGI handler writes a whole body to disk before any view or upload handler sees it, so a limit inside
+Django comes too late to protect the disk. This is a plain ASGI middleware in front of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from typing import Any
+
+from django.template.defaultfilters import filesizeformat
+
+from detection.problems import problem
+
+# ASGI, as Django's and Channels' own annotations have it.
+Scope = MutableMapping[str, Any]
+Event = Mapping[str, Any]
+Receive = Callable[[], Awaitable[Event]]
+Send = Callable[[Event], Awaitable[None]]
+Application = Callable[[Any, Any, Any], Awaitable[None]]
+
+# What is still read (and thrown away) of a body that was refused, so that the browser, which sends before it
+# listens, gets to read why. A client that sends more than this is cut off.
+DRAIN_BYTES = 512 * 1024 * 1024
+DRAIN_SECONDS = 30.0
+
+
+class BodyLimit:
+    """Answers 413 by Content-Length, or, where that is missing or untrue, by the bytes that arrive."""
+
+    def __init__(self, app: Application, *, limit: int, limits: Mapping[str, int]) -> None:
+        """``limits`` holds the exceptions from ``limit``, bytes by path."""
+        self.app = app
+        self.limit = limit
+        self.limits = limits
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        limit = self.limits.get(scope["path"], self.limit)
+        headers = {name.lower(): value for name, value in scope["headers"]}
+        if _declared_length(headers) > limit:
+            # With "Expect: 100-continue" the client still waits for a word before it sends: nothing to drain.
+            if b"expect" not in headers:
+                await _drain(receive)
+            await _refuse(headers, limit, send)
+            return
+        counter = _Counter(receive, limit)
+        await self.app(scope, counter.receive, send)
+        if counter.exceeded:
+            if counter.more:
+                await _drain(receive)
+            await _refuse(headers, limit, send)
+
+
+class _Counter:
+    """Counts what arrives, and tells the application that the client has gone once it is too much.
+
+    Django then closes its temporary file and returns without an answer, so that the answer can be ours. It reads
+    the body before it does anything else: no answer can have begun.
+    """
+
+    def __init__(self, receive: Receive, limit: int) -> None:
+        self._receive = receive
+        self._left = limit
+        self.exceeded = False
+        self.more = True
+
+    async def receive(self) -> Event:
+        event = await self._receive()
+        if event["type"] == "http.request":
+            self._left -= len(event.get("body", b""))
+            self.more = event.get("more_body", False)
+            if self._left < 0:
+                self.exceeded = True
+                return {"type": "http.disconnect"}
+        return event
+
+
+def _declared_length(headers: Mapping[bytes, bytes]) -> int:
+    try:
+        return int(headers.get(b"content-length", b"0"))
+    except ValueError:
+        return 0  # the server counts for itself; so do we
+
+
+async def _drain(receive: Receive) -> None:
+    left = DRAIN_BYTES
+    try:
+        async with asyncio.timeout(DRAIN_SECONDS):
+            while left > 0:
+                event = await receive()
+                if event["type"] != "http.request" or not event.get("more_body", False):
+                    return
+                left -= len(event.get("body", b""))
+    except TimeoutError:
+        return  # too slow a client: it is answered now and then cut off
+
+
+async def _refuse(headers: Mapping[bytes, bytes], limit: int, send: Send) -> None:
+    detail = f"The request is larger than {filesizeformat(limit)}."
+    if b"json" in headers.get(b"accept", b""):
+        kind = b"application/problem+json"
+        body = json.dumps(problem("file_too_large", detail)).encode()
+    else:
+        kind = b"text/html; charset=utf-8"
+        body = (
+            "<!DOCTYPE html><html lang=en><meta charset=utf-8><title>Too large</title>"
+            f"<h1>This is too large</h1><p>{detail}</p><p><a href=/>Back</a></p></html>"
+        ).encode()
+    start = {
+        "type": "http.response.start",
+        "status": 413,
+        "headers": [
+            (b"content-type", kind),
+            (b"content-length", str(len(body)).encode()),
+            (b"x-content-type-options", b"nosniff"),
+            (b"connection", b"close"),
+        ],
+    }
+    await send(start)
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,320 @@
+"""The only settings file. Everything that differs between sites comes from the environment, see config/env.py."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+from config.env import BadSetting, database_from_url, read_environment
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+with (BASE_DIR / "pyproject.toml").open("rb") as pyproject:
+    VERSION: str = tomllib.load(pyproject)["project"]["version"]
+
+env = read_environment(os.environ, BASE_DIR / ".env")
+
+# -- Basics ----------------------------------------------------------------------------------------------------------
+DEBUG = env.boolean("VERIFRAME_DEBUG", default=False, about="Tracebacks in the browser. Never on a public site.")
+SECRET_KEY = env.secret(
+    "VERIFRAME_SECRET_KEY",
+    about="Signs sessions and links; 50 or more random characters, kept private. Required unless DEBUG is on.",
+)
+if not SECRET_KEY:
+    if not DEBUG:
+        raise BadSetting("VERIFRAME_SECRET_KEY", None, "expected 50 or more random characters")
+    SECRET_KEY = "only-for-development-" + "x" * 40
+ALLOWED_HOSTS = env.words(
+    "VERIFRAME_ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]", about="Host names that this site answers to."
+)
+HTTPS = env.boolean(
+    "VERIFRAME_HTTPS",
+    default=False,
+    about="The site is reached by https: secure cookies, HSTS, redirect from http.",
+)
+TRUSTED_PROXIES = env.integer(
+    "VERIFRAME_TRUSTED_PROXIES",
+    0,
+    about="Number of reverse proxies in front whose X-Forwarded-For and X-Forwarded-Proto are believed.",
+)
+
+# -- Services --------------------------------------------------------------------------------------------------------
+REDIS_URL = env.url(
+    "REDIS_URL",
+    "",
+    about="Redis for messages, events and cache. Without it one process is web server and worker at once.",
+    schemes=["redis", "rediss", "unix"],
+)
+EMBEDDED = not REDIS_URL
+DATABASES = {
+    "default": database_from_url(
+        "DATABASE_URL",
+        env.url(
+            "DATABASE_URL",
+            "sqlite:///db.sqlite3",
+            about="SQLite file (relative to the project) or postgresql://USER:PASSWORD@HOST:PORT/NAME.",
+            schemes=["sqlite", "postgresql", "postgres"],
+        ),
+        BASE_DIR,
+    )
+}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# -- Uploads ---------------------------------------------------------------------------------------------------------
+_media_root = env.path(
+    "VERIFRAME_MEDIA_ROOT", "media", about="Folder of uploads, never served as it is.", base=BASE_DIR
+)
+assert _media_root is not None
+MEDIA_ROOT = _media_root
+MEDIA_URL = ""  # there is none: every file goes through detection.views.file
+MAX_UPLOAD_BYTES = (
+    1024
+    * 1024
+    * env.integer(
+        "VERIFRAME_MAX_UPLOAD_MB",
+        100,
+        about="Largest upload in MiB, also of all files of one form together.",
+        minimum=1,
+    )
+)
+MAX_PIXELS = 1_000_000 * env.integer(
+    "VERIFRAME_MAX_MEGAPIXELS", 50, about="Largest picture or video frame, in millions of pixels.", minimum=1
+)
+MAX_MEDIA_SECONDS = 60 * env.integer("VERIFRAME_MAX_MINUTES", 240, about="Longest video, in minutes.", minimum=1)
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},  # under MEDIA_ROOT
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+}
+FILE_UPLOAD_PERMISSIONS = 0o600
+FILE_UPLOAD_DIRECTORY_PERMISSIONS = 0o700
+
+# -- Analysis --------------------------------------------------------------------------------------------------------
+ANALYSIS_MODEL = env.text("VERIFRAME_MODEL", "", about="Name of a model in the registry; empty for the default one.")
+ANALYSIS_WEIGHTS_DIR = env.path(
+    "VERIFRAME_WEIGHTS_DIR",
+    "",
+    about="Folder with another registry.toml and its weights.",
+    base=BASE_DIR,
+    must_exist=True,
+)
+ANALYSIS_FACE_DETECTOR: Literal["blazeface", "yunet"] = env.choice(
+    "VERIFRAME_FACE_DETECTOR", "blazeface", about="What finds faces.", choices=["blazeface", "yunet"]
+)
+ANALYSIS_YUNET_MODEL = env.path(
+    "VERIFRAME_YUNET_MODEL", "", about="YuNet's ONNX file, needed by `yunet`.", base=BASE_DIR, must_exist=True
+)
+if ANALYSIS_FACE_DETECTOR == "yunet" and ANALYSIS_YUNET_MODEL is None:
+    raise BadSetting("VERIFRAME_YUNET_MODEL", None, "expected YuNet's ONNX file, because VERIFRAME_FACE_DETECTOR=yunet")
+ANALYSIS_FRAMES = env.integer(
+    "VERIFRAME_FRAMES", 32, about="Frames of a video that are looked at.", minimum=1, maximum=512
+)
+ANALYSIS_THREADS = env.integer("VERIFRAME_THREADS", 2, about="Threads of the network in one worker.", minimum=1)
+ANALYSIS_TIME_LIMIT = env.integer(
+    "VERIFRAME_TIME_LIMIT",
+    1800,
+    about="Seconds after which an analysis is given up (`timed_out`).",
+    minimum=10,
+)
+ANALYSIS_LEASE = env.integer(
+    "VERIFRAME_LEASE",
+    120,
+    about="Seconds without a sign of life after which another worker takes an analysis over.",
+    minimum=5,
+)
+ANALYSIS_ATTEMPTS = env.integer(
+    "VERIFRAME_ATTEMPTS", 3, about="How often an analysis is begun before it counts as failed.", minimum=1
+)
+
+# -- Apps ------------------------------------------------------------------------------------------------------------
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django.contrib.humanize",
+    "allauth",
+    "allauth.account",
+    "channels",
+    "django_dramatiq",
+    "rest_framework",
+    "csp",
+    "accounts",
+    "detection",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "config.static.StaticFilesMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
+]
+ROOT_URLCONF = "config.urls"
+ASGI_APPLICATION = "config.asgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+# -- Messages and events ---------------------------------------------------------------------------------------------
+DRAMATIQ_BROKER: dict[str, Any] = {
+    "BROKER": "dramatiq.brokers.stub.StubBroker" if EMBEDDED else "dramatiq.brokers.redis.RedisBroker",
+    "OPTIONS": {} if EMBEDDED else {"url": REDIS_URL, "namespace": "veriframe"},
+    "MIDDLEWARE": [
+        # No AgeLimit: an analysis is owed to its user however long the queue is.
+        "dramatiq.middleware.TimeLimit",
+        "dramatiq.middleware.ShutdownNotifications",
+        "dramatiq.middleware.Retries",
+        "django_dramatiq.middleware.DbConnectionsMiddleware",
+        "config.sweeper.Sweeper",
+    ],
+}
+SWEEP = "detection.services.requeue_unfinished"  # what config.sweeper.Sweeper calls
+SWEEP_SECONDS = max(1, ANALYSIS_LEASE // 4)
+CHANNEL_LAYERS: dict[str, dict[str, Any]] = {
+    "default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}
+    if EMBEDDED
+    else {
+        "BACKEND": "channels_redis.core.RedisChannelLayer",
+        "CONFIG": {"hosts": [REDIS_URL], "prefix": "veriframe"},
+    }
+}
+CACHES: dict[str, dict[str, Any]] = {
+    "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
+    if EMBEDDED
+    else {
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": REDIS_URL,
+        "KEY_PREFIX": "veriframe",
+    }
+}
+
+# -- Accounts --------------------------------------------------------------------------------------------------------
+AUTH_USER_MODEL = "accounts.User"
+AUTHENTICATION_BACKENDS = [
+    "django.contrib.auth.backends.ModelBackend",
+    "allauth.account.auth_backends.AuthenticationBackend",
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+ACCOUNT_LOGIN_METHODS = {"email"}
+ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*", "password2*"]
+ACCOUNT_USER_MODEL_USERNAME_FIELD = None
+ACCOUNT_UNIQUE_EMAIL = True
+ACCOUNT_LOGOUT_ON_PASSWORD_CHANGE = True
+ACCOUNT_EMAIL_VERIFICATION = env.choice(
+    "VERIFRAME_EMAIL_VERIFICATION",
+    "none",
+    about="Whether a new user must confirm the address before the first sign-in.",
+    choices=["none", "optional", "mandatory"],
+)
+ACCOUNT_DEFAULT_HTTP_PROTOCOL = "https" if HTTPS else "http"
+ALLAUTH_TRUSTED_PROXY_COUNT = TRUSTED_PROXIES
+LOGIN_URL = "account_login"
+LOGIN_REDIRECT_URL = "detection:home"
+ACCOUNT_LOGOUT_REDIRECT_URL = "detection:home"
+
+EMAIL_BACKEND = "django.core.mail.backends.{}.EmailBackend".format(
+    env.choice("VERIFRAME_EMAIL", "console", about="Where e-mail goes.", choices=["console", "smtp"])
+)
+EMAIL_HOST = env.text("VERIFRAME_EMAIL_HOST", "localhost", about="SMTP server.")
+EMAIL_PORT = env.integer("VERIFRAME_EMAIL_PORT", 25, about="SMTP port.", minimum=1, maximum=65535)
+EMAIL_HOST_USER = env.text("VERIFRAME_EMAIL_USER", "", about="SMTP user.")
+EMAIL_HOST_PASSWORD = env.secret("VERIFRAME_EMAIL_PASSWORD", about="SMTP password.")
+EMAIL_USE_TLS = env.boolean("VERIFRAME_EMAIL_TLS", default=False, about="SMTP with STARTTLS.")
+DEFAULT_FROM_EMAIL = env.text("VERIFRAME_EMAIL_FROM", "veriframe@localhost", about="Sender of e-mail.")
+SERVER_EMAIL = DEFAULT_FROM_EMAIL
+
+# -- Pages, API, static files ----------------------------------------------------------------------------------------
+REST_FRAMEWORK: dict[str, Any] = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["detection.api.authentication.SessionAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.MultiPartParser", "rest_framework.parsers.JSONParser"],
+    "EXCEPTION_HANDLER": "detection.api.errors.handle",
+}
+CSRF_FAILURE_VIEW = "detection.views.csrf_failure"
+STATIC_URL = "/static/"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+# Served from static/ and the apps' own folders, so there is no collectstatic step and no STATIC_ROOT; browsers
+# ask again after a minute.
+WHITENOISE_USE_FINDERS = True
+
+LANGUAGE_CODE = "en"
+LANGUAGES = [("en", "English")]
+USE_I18N = True
+TIME_ZONE = "UTC"
+USE_TZ = True
+
+# -- Security --------------------------------------------------------------------------------------------------------
+CONTENT_SECURITY_POLICY: dict[str, Any] = {
+    "DIRECTIVES": {
+        "default-src": ["'self'"],
+        "img-src": ["'self'", "blob:", "data:"],
+        "media-src": ["'self'", "blob:"],
+        "object-src": ["'none'"],
+        "base-uri": ["'none'"],
+        "form-action": ["'self'"],
+        "frame-ancestors": ["'none'"],
+    }
+}
+SESSION_COOKIE_SECURE = HTTPS
+CSRF_COOKIE_SECURE = HTTPS
+SECURE_SSL_REDIRECT = HTTPS
+SECURE_HSTS_SECONDS = 365 * 24 * 3600 if HTTPS else 0
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+CSRF_TRUSTED_ORIGINS = env.words(
+    "VERIFRAME_TRUSTED_ORIGINS",
+    "",
+    about="Origins (https://example.org) whose forms are accepted, behind a proxy.",
+)
+if TRUSTED_PROXIES:
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+
+# -- Log -------------------------------------------------------------------------------------------------------------
+LOG_LEVEL = env.choice(
+    "VERIFRAME_LOG_LEVEL", "INFO", about="What is logged.", choices=["DEBUG", "INFO", "WARNING", "ERROR"]
+)
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": "WARNING"},
+    "loggers": {
+        # Each of these would also reach the root's handler, but at the level that the site chose.
+        **{name: {"level": LOG_LEVEL} for name in ("detection", "accounts", "config")},
+        "django": {"handlers": [], "level": "INFO", "propagate": True},
+        "uvicorn.error": {"level": "WARNING"},  # "Started server process" etc.: `serve` says it better
+        "uvicorn.access": {"level": "WARNING"},
+        "dramatiq": {"level": "WARNING"},
+    },
+}
+
+ENV_VARIABLES = tuple(env.variables)  # what `manage.py settings_table` prints

@@ -1,0 +1,138 @@
+"""Analyses and uploads in the admin: to look at, hardly to change."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin, messages
+from django.db.models import Count, QuerySet
+from django.http import HttpRequest
+from django.template.defaultfilters import filesizeformat
+
+from detection import services
+from detection.models import Analysis, FaceTrack, Upload
+from detection.problems import Refused
+
+
+class ReadOnly:
+    """Rows are made by uploads and workers; editing them by hand would make the record untrue."""
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        del request, obj
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        del request, obj
+        return False
+
+
+class FaceTrackInline(ReadOnly, admin.TabularInline):
+    model = FaceTrack
+    fields = ("number", "verdict", "score", "segments")
+    can_delete = False
+    extra = 0
+
+
+@admin.register(Analysis)
+class AnalysisAdmin(ReadOnly, admin.ModelAdmin):
+    """What ran, what came out, what went wrong."""
+
+    list_display = (
+        "upload_name",
+        "owner",
+        "status",
+        "verdict",
+        "score",
+        "error_code",
+        "progress",
+        "attempts",
+        "created_at",
+        "seconds",
+    )
+    list_filter = ("status", "verdict", "error_code", "upload__kind", "model_version", "created_at")
+    search_fields = ("id", "upload__name", "upload__sha256", "upload__user__email")
+    date_hierarchy = "created_at"
+    list_select_related = ("upload__user",)
+    list_per_page = 50
+    inlines = (FaceTrackInline,)
+    exclude = ("points",)
+    actions = ("cancel", "run_again")
+
+    @admin.display(description="file", ordering="upload__name")
+    def upload_name(self, analysis: Analysis) -> str:
+        return analysis.upload.name
+
+    @admin.display(ordering="upload__user__email")
+    def owner(self, analysis: Analysis) -> str:
+        return analysis.upload.user.email
+
+    @admin.display
+    def progress(self, analysis: Analysis) -> str:
+        return f"{analysis.percent} % ({analysis.frames_done}/{analysis.frames_total})"
+
+    @admin.display
+    def seconds(self, analysis: Analysis) -> str:
+        if analysis.started_at is None or analysis.finished_at is None:
+            return "–"
+        return f"{(analysis.finished_at - analysis.started_at).total_seconds():.1f}"
+
+    @admin.action(description="Cancel selected analyses")
+    def cancel(self, request: HttpRequest, queryset: QuerySet[Analysis]) -> None:
+        self._each(request, queryset, services.cancel, "cancelled")
+
+    @admin.action(description="Run selected analyses again")
+    def run_again(self, request: HttpRequest, queryset: QuerySet[Analysis]) -> None:
+        self._each(request, queryset, services.retry, "sent again")
+
+    def _each(self, request: HttpRequest, queryset: QuerySet[Analysis], service: Any, done: str) -> None:
+        refused = 0
+        for analysis in queryset.select_related("upload"):
+            try:
+                service(analysis=analysis)
+            except Refused:
+                refused += 1
+        self.message_user(request, f"{len(queryset) - refused} {done}.", messages.SUCCESS)
+        if refused:
+            self.message_user(request, f"{refused} could not be, in their present state.", messages.WARNING)
+
+    # Deleting goes through the service, which also removes the files.
+    def delete_model(self, request: HttpRequest, obj: Analysis) -> None:
+        del request
+        services.delete(analysis=obj)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Analysis]) -> None:
+        del request
+        for analysis in queryset.select_related("upload"):
+            services.delete(analysis=analysis)
+
+
+@admin.register(Upload)
+class UploadAdmin(ReadOnly, admin.ModelAdmin):
+    """Which files are there. They go when their analyses are deleted."""
+
+    list_display = ("name", "user", "kind", "mime", "readable_size", "picture", "analyses_count", "created_at")
+    list_filter = ("kind", "mime", "created_at")
+    search_fields = ("id", "name", "sha256", "user__email")
+    date_hierarchy = "created_at"
+    list_select_related = ("user",)
+    exclude = ("file",)  # its link would lead nowhere: media has no public address
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Upload]:
+        return super().get_queryset(request).annotate(analyses_count=Count("analyses"))
+
+    def has_delete_permission(self, request: HttpRequest, obj: Upload | None = None) -> bool:
+        """Deleting its last analysis deletes it, files and all."""
+        del request, obj
+        return False
+
+    @admin.display(description="size", ordering="size")
+    def readable_size(self, upload: Upload) -> str:
+        return filesizeformat(upload.size)
+
+    @admin.display(description="picture")
+    def picture(self, upload: Upload) -> str:
+        return f"{upload.width} × {upload.height}" if upload.width else "–"
+
+    @admin.display(description="analyses", ordering="analyses_count")
+    def analyses_count(self, upload: Any) -> int:
+        return int(upload.analyses_count)

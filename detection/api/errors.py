@@ -1,0 +1,53 @@
+"""Errors of the API as RFC 9457 problem details."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.exceptions import PermissionDenied
+from django.http import Http404
+from rest_framework import exceptions
+from rest_framework.response import Response
+from rest_framework.views import exception_handler
+
+from detection.api.authentication import CsrfFailed
+from detection.problems import PROBLEM_JSON, Refused, problem
+
+CODE_BY_STATUS = {
+    400: "invalid_request",
+    401: "not_authenticated",
+    403: "permission_denied",
+    404: "not_found",
+    405: "method_not_allowed",
+    406: "invalid_request",
+    415: "invalid_request",
+}
+
+
+def handle(error: Exception, context: dict[str, Any]) -> Response | None:
+    """DRF's exception handler. What it does not know becomes the 500 of ``detection.views.server_error``."""
+    if isinstance(error, Refused):
+        return _respond(error.code, error.detail)
+    answer = exception_handler(error, context)
+    if answer is None:
+        return None
+    by_status = CODE_BY_STATUS.get(answer.status_code, "invalid_request")
+    code = "csrf_failed" if isinstance(error, CsrfFailed) else by_status
+    return _respond(code, _detail(error), status=answer.status_code, headers=dict(answer.headers))
+
+
+def _detail(error: Exception) -> str:
+    if isinstance(error, Http404):
+        return "There is nothing here, or it is not yours."
+    if isinstance(error, PermissionDenied):
+        return "You may not do this."
+    assert isinstance(error, exceptions.APIException)
+    return str(error.detail)
+
+
+def _respond(code: str, detail: str, *, status: int | None = None, headers: dict[str, str] | None = None) -> Response:
+    body = problem(code, detail, status=status)
+    kept = {
+        name: value for name, value in (headers or {}).items() if name in {"WWW-Authenticate", "Allow", "Retry-After"}
+    }
+    return Response(body, status=body["status"], headers=kept, content_type=PROBLEM_JSON)

@@ -1,0 +1,48 @@
+"""Questions that ``manage.py check`` asks about this installation."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from django.apps import AppConfig
+from django.conf import settings
+from django.core import checks
+from django.core.checks import CheckMessage, Error, Tags, register
+
+
+def register_all() -> None:
+    register(media_folder_is_usable, Tags.files)
+    register(database_fits_workers, Tags.database)
+
+
+def media_folder_is_usable(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """Uploads need a folder to go to; better known at start than at the first upload."""
+    del app_configs, kwargs
+    folder = Path(settings.MEDIA_ROOT)
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    if existing.is_dir() and os.access(existing, os.W_OK | os.X_OK):
+        return []
+    return [
+        Error(
+            f"The folder for uploads cannot be written: {folder}",
+            hint="Set VERIFRAME_MEDIA_ROOT to a folder that this process may write to.",
+            id="veriframe.E001",
+        )
+    ]
+
+
+def database_fits_workers(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """Several processes on one SQLite file work, but queue up behind each other's writes."""
+    del app_configs, kwargs
+    if settings.EMBEDDED or "sqlite" not in settings.DATABASES["default"]["ENGINE"]:
+        return []
+    return [
+        checks.Warning(
+            "REDIS_URL is set, so workers are processes of their own, but the database is SQLite.",
+            hint="Set DATABASE_URL to a PostgreSQL database for more than one worker.",
+            id="veriframe.W001",
+        )
+    ]

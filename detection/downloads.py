@@ -1,0 +1,145 @@
+"""Stored files over HTTP: which file a name means, and ranges of it, so that a video can be sought in."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from django.conf import settings
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
+from django.utils.cache import get_conditional_response
+from django.utils.http import content_disposition_header, http_date
+
+from detection.engine.formats import FORMATS
+from detection.models import Analysis
+
+CHUNK = 256 * 1024
+INLINE = {known.mime for known in FORMATS}
+DERIVED = re.compile(r"(faces|tracks)/\d{1,9}\.jpg|heatmaps/\d{1,9}\.png")
+
+
+@dataclass(frozen=True, slots=True)
+class Download:
+    """A stored file and what to say about it."""
+
+    path: Path
+    mime: str
+    name: str
+
+
+def locate(analysis: Analysis, name: str) -> Download | None:
+    """What ``name`` means in the address of a file of this analysis. It is looked up, never used as a path."""
+    root = Path(settings.MEDIA_ROOT)
+    if name == "source":
+        upload = analysis.upload
+        return Download(Path(upload.file.path), upload.mime, upload.name)
+    if DERIVED.fullmatch(name):
+        mime = "image/png" if name.endswith(".png") else "image/jpeg"
+        return Download(root / analysis.folder / name, mime, name.replace("/", "-"))
+    return None
+
+
+def serve(request: HttpRequest, download: Download) -> HttpResponseBase:
+    """Answer GET or HEAD with the file, a range of it (206, 416), or 304. Raises Http404 if it is gone."""
+    try:
+        file = download.path.open("rb")
+    except FileNotFoundError:
+        raise Http404 from None
+    stat = os.fstat(file.fileno())
+    etag = f'"{stat.st_mtime_ns:x}-{stat.st_size:x}"'
+    unchanged = get_conditional_response(request, etag, int(stat.st_mtime))
+    if unchanged is not None:
+        file.close()
+        response: HttpResponseBase = unchanged
+    else:
+        response = _content(request, file, stat.st_size, etag)
+        response["Last-Modified"] = http_date(stat.st_mtime)
+    response["ETag"] = etag
+    return _describe(response, download)
+
+
+def _describe(response: HttpResponseBase, download: Download) -> HttpResponseBase:
+    inline = download.mime in INLINE
+    response["Content-Type"] = download.mime if inline else "application/octet-stream"
+    response["Content-Disposition"] = content_disposition_header(not inline, download.name) or "inline"
+    response["Accept-Ranges"] = "bytes"
+    # Private, and asked for again each time: a new run puts new pictures under the same address.
+    response["Cache-Control"] = "private, no-cache"
+    response["X-Content-Type-Options"] = "nosniff"
+    response["Cross-Origin-Resource-Policy"] = "same-origin"
+    return response
+
+
+def _content(request: HttpRequest, file: BinaryIO, size: int, etag: str) -> HttpResponseBase:
+    start, length, status = 0, size, 200
+    wanted = request.headers.get("Range")
+    if wanted and request.headers.get("If-Range", etag) == etag:
+        found = parse_range(wanted, size)
+        if found == UNSATISFIABLE:
+            file.close()
+            return HttpResponse(status=416, headers={"Content-Range": f"bytes */{size}"})
+        if found is not None:
+            (start, length), status = found, 206
+    response: HttpResponseBase
+    if request.method == "HEAD":
+        file.close()
+        response = HttpResponse(status=status)
+    else:
+        response = StreamingHttpResponse(FileChunks(file, start, length), status=status)
+    response["Content-Length"] = str(length)
+    if status == 206:
+        response["Content-Range"] = f"bytes {start}-{start + length - 1}/{size}"
+    return response
+
+
+UNSATISFIABLE = (-1, -1)
+
+
+def parse_range(header: str, size: int) -> tuple[int, int] | None:
+    """Start and length of a single byte range.
+
+    None for what RFC 9110 lets a server ignore (several ranges, other units, nonsense); ``UNSATISFIABLE`` for a
+    range outside the file.
+    """
+    match = re.fullmatch(r"bytes=(\d{0,18})-(\d{0,18})", header.strip())
+    if match is None or match.groups() == ("", ""):
+        return None
+    first, last = match.groups()
+    if not first:  # the last so many bytes
+        length = min(int(last), size)
+        return (size - length, length) if length else UNSATISFIABLE
+    start = int(first)
+    end = min(int(last), size - 1) if last else size - 1
+    if last and int(last) < start:
+        return None
+    return (start, end - start + 1) if start < size else UNSATISFIABLE
+
+
+class FileChunks:
+    """A stretch of an open file as an async iterator; Django closes it with the response.
+
+    Django's FileResponse is synchronous: under ASGI it would be read whole into memory before it is sent.
+    """
+
+    def __init__(self, file: BinaryIO, start: int = 0, length: int | None = None) -> None:
+        self._file = file
+        self._start = start
+        self._left = length
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        await asyncio.to_thread(self._file.seek, self._start)
+        while True:
+            chunk = await asyncio.to_thread(self._file.read, CHUNK if self._left is None else min(CHUNK, self._left))
+            if not chunk:
+                return
+            if self._left is not None:
+                self._left -= len(chunk)
+            yield chunk
+
+    def close(self) -> None:
+        self._file.close()

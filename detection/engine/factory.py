@@ -1,0 +1,52 @@
+"""Builds a ready pipeline from plain configuration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from detection.engine.classifier import LiteRTClassifier
+from detection.engine.errors import ModelError
+from detection.engine.faces import BlazeFaceDetector, FaceDetector, YuNetDetector
+from detection.engine.media import Limits
+from detection.engine.pipeline import Pipeline
+from detection.engine.registry import WEIGHTS, find_model
+
+FaceDetectorName = Literal["blazeface", "yunet"]
+
+
+@dataclass(frozen=True, slots=True)
+class EngineConfig:
+    """Everything that can be set about an analysis."""
+
+    model: str | None = None  # None: the registry's default
+    weights_dir: Path | None = None  # None: the weights that we ship
+    face_detector: FaceDetectorName = "blazeface"
+    yunet_model: Path | None = None  # ONNX file, needed for "yunet"
+    frames: int = 32  # at most so many frames of a video are looked at
+    batch_size: int = 8  # faces scored between two reports of scores
+    threads: int = 2  # of the network
+    limits: Limits = field(default_factory=Limits)
+
+
+def build_pipeline(config: EngineConfig | None = None) -> Pipeline:
+    """Load model and face detector. Raises ModelError when one of them is missing or was changed."""
+    config = config or EngineConfig()
+    spec = find_model(config.model, config.weights_dir or WEIGHTS)
+    return Pipeline(
+        spec=spec,
+        classifier=LiteRTClassifier(spec, threads=config.threads),
+        face_detector=_face_detector(config),
+        frames=config.frames,
+        batch_size=config.batch_size,
+        limits=config.limits,
+    )
+
+
+def _face_detector(config: EngineConfig) -> FaceDetector:
+    if config.face_detector == "blazeface":
+        return BlazeFaceDetector(threads=config.threads)
+    if config.yunet_model is None:
+        raise ModelError("The face detector YuNet needs a model file; none is configured.")
+    return YuNetDetector(config.yunet_model)

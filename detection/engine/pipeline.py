@@ -1,0 +1,222 @@
+"""The way of one file: read, find faces, follow them, score them, judge."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import perf_counter
+
+import cv2
+import numpy as np
+
+from detection.engine import aggregation, preprocessing
+from detection.engine.classifier import Classifier
+from detection.engine.faces import FaceDetector
+from detection.engine.media import Limits, Media, open_media, sample_count
+from detection.engine.registry import ModelSpec
+from detection.engine.tracking import FaceTracker
+from detection.engine.types import (
+    AnalysisResult,
+    Box,
+    Event,
+    Face,
+    FaceScore,
+    FloatArray,
+    Frame,
+    Progress,
+    Quality,
+    RGBImage,
+    Scored,
+    Stage,
+    TrackResult,
+)
+
+Listener = Callable[[Event], None]
+
+
+def ignore(event: Event) -> None:
+    """The listener of somebody who does not want to know."""
+    del event
+
+
+class Stopwatch:
+    """Adds up seconds by stage."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        start = perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + perf_counter() - start
+
+
+@dataclass(frozen=True, slots=True)
+class _Crop:
+    """A face that waits to be scored."""
+
+    track: int
+    frame_index: int
+    time: float
+    face: Face
+    box: Box
+    picture: RGBImage
+    quality: Quality
+
+
+@dataclass(slots=True)
+class _Run:
+    """What one analysis collects."""
+
+    listener: Listener
+    watch: Stopwatch = field(default_factory=Stopwatch)
+    waiting: list[_Crop] = field(default_factory=list)
+    scores: list[FaceScore] = field(default_factory=list)
+    frames_done: int = 0
+
+
+class Pipeline:
+    """Analyses files, one after the other. Not safe to share between threads.
+
+    Memory is bounded by ``frames`` times ``max_faces`` crops of the network's input size, whatever the length of
+    the media.
+    """
+
+    def __init__(
+        self,
+        *,
+        spec: ModelSpec,
+        classifier: Classifier,
+        face_detector: FaceDetector,
+        frames: int = 32,
+        batch_size: int = 8,
+        max_faces: int = 12,
+        limits: Limits | None = None,
+    ) -> None:
+        self.spec = spec
+        self._classifier = classifier
+        self._face_detector = face_detector
+        self._frames = frames
+        self._batch_size = batch_size
+        self._max_faces = max_faces
+        self._limits = limits or Limits()
+
+    def run(self, path: Path, on_event: Listener = ignore) -> AnalysisResult:
+        """Analyse one file.
+
+        Args:
+            path: a video or an image.
+            on_event: told of progress and of new scores; may raise ``Cancelled`` to stop the run.
+
+        Raises:
+            EngineError: the file cannot be analysed; code and message say why.
+            MemoryError: there is not enough of it for this file.
+        """
+        try:
+            return self._analyse(path, _Run(on_event))
+        except cv2.error as error:
+            if error.code == cv2.Error.StsNoMem:  # OpenCV's own word for it
+                raise MemoryError(error.err) from error
+            raise
+
+    def _analyse(self, path: Path, run: _Run) -> AnalysisResult:
+        with run.watch("total"):
+            with run.watch("probe"):
+                media = open_media(path, limits=self._limits)
+            with media:
+                self._score_media(media, run)
+                with run.watch("aggregate"):
+                    tracks = self._judge(media, run)
+                    verdict, score, reasons = aggregation.judge_file(tracks)
+        flagged = {s.time for s in run.scores if s.flagged}
+        return AnalysisResult(
+            media=media.info,
+            verdict=verdict,
+            score=score,
+            reasons=reasons,
+            tracks=tracks,
+            total_frames=run.frames_done,
+            deepfake_frames=len(flagged),
+            model=self.spec.info,
+            timings={stage: round(seconds, 4) for stage, seconds in run.watch.seconds.items()},
+        )
+
+    def _score_media(self, media: Media, run: _Run) -> None:
+        total = sample_count(media.info, self._frames)
+        run.listener(Progress(Stage.PROBING, 0, total))
+        tracker = FaceTracker()
+        frames = media.sample(self._frames)
+        while True:
+            with run.watch("decode"):
+                frame = next(frames, None)
+            if frame is None:
+                break
+            self._find_faces(frame, tracker, run)
+            run.frames_done += 1
+            if len(run.waiting) >= self._batch_size:
+                self._score_waiting(run)
+            run.listener(Progress(Stage.SCORING, run.frames_done, max(total, run.frames_done)))
+        self._score_waiting(run)
+        run.listener(Progress(Stage.EXPLAINING, run.frames_done, run.frames_done))
+
+    def _find_faces(self, frame: Frame, tracker: FaceTracker, run: _Run) -> None:
+        with run.watch("faces"):
+            faces = self._face_detector.detect(frame.image)[: self._max_faces]
+            tracked = tracker.update(frame.index, frame.time, frame.image, faces)
+        with run.watch("crop"):
+            for track, face in tracked:
+                box = preprocessing.crop_box(face.landmarks, self.spec.crop_margin)
+                picture = preprocessing.extract(frame.image, box, self.spec.input_size)
+                quality = preprocessing.quality(frame.image, face, box, picture)
+                run.waiting.append(_Crop(track, frame.index, frame.time, face, box, picture, quality))
+
+    def _score_waiting(self, run: _Run) -> None:
+        if not run.waiting:
+            return
+        crops, run.waiting = run.waiting, []
+        with run.watch("classify"):
+            prediction = self._classifier.predict(np.stack([crop.picture for crop in crops]))
+        new = [
+            self._face_score(crop, float(logit), evidence)
+            for crop, logit, evidence in zip(crops, prediction.logits, prediction.evidence, strict=True)
+        ]
+        run.scores += new
+        # One point a frame: the worst of the faces that count.
+        worst: dict[float, float] = {}
+        for s in new:
+            if aggregation.unusable_because(s.quality, self.spec.quality) is None:
+                worst[s.time] = max(s.score, worst.get(s.time, 0.0))
+        if worst:
+            run.listener(Scored(tuple(worst.items())))
+
+    def _face_score(self, crop: _Crop, logit: float, evidence: FloatArray) -> FaceScore:
+        score = aggregation.calibrate(logit, self.spec)
+        usable = aggregation.unusable_because(crop.quality, self.spec.quality) is None
+        return FaceScore(
+            track=crop.track,
+            index=crop.frame_index,
+            time=crop.time,
+            box=crop.face.box,
+            crop_box=crop.box,
+            confidence=crop.face.confidence,
+            quality=crop.quality,
+            logit=logit,
+            score=score,
+            flagged=usable and score >= self.spec.manipulated,
+            evidence=evidence,
+            crop=crop.picture,
+        )
+
+    def _judge(self, media: Media, run: _Run) -> tuple[TrackResult, ...]:
+        by_track: dict[int, list[FaceScore]] = {}
+        for score in run.scores:
+            by_track.setdefault(score.track, []).append(score)
+        return tuple(
+            aggregation.judge_track(track, sorted(scores, key=lambda s: s.time), media.info, self.spec)
+            for track, scores in sorted(by_track.items())
+        )

@@ -1,0 +1,233 @@
+"""What is stored: an upload, its analyses, and what each of them found."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+from django.db import models
+from django.urls import reverse
+
+from detection.engine.errors import ErrorCode
+from detection.engine.types import MediaKind, Stage, Verdict
+
+
+def choices(words: type[MediaKind | Stage | Verdict | ErrorCode]) -> list[tuple[str, str]]:
+    """The engine's vocabulary for a CharField."""
+    return [(word.value, word.value.replace("_", " ")) for word in words]
+
+
+def upload_path(upload: Upload, filename: str) -> str:
+    """Never the user's name: it is shown, but no path is made of it."""
+    return f"{upload.pk}/source.{filename.rpartition('.')[2]}"
+
+
+class UploadQuerySet(models.QuerySet["Upload"]):
+    """Reads of uploads."""
+
+    def visible_to(self, user: AbstractBaseUser | AnonymousUser) -> UploadQuerySet:
+        """Only what this user may see: one's own."""
+        return self.filter(user_id=user.pk) if user.is_authenticated else self.none()
+
+
+class Upload(models.Model):
+    """A file that a user sent. Its folder ``<media root>/<id>/`` holds it and everything derived from it."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="uploads")
+    file = models.FileField(upload_to=upload_path, max_length=100)
+    name = models.CharField(max_length=200)  # as sent, cleaned; for people only
+    kind = models.CharField(max_length=10, choices=choices(MediaKind))
+    mime = models.CharField(max_length=50)  # by content
+    size = models.PositiveBigIntegerField()  # bytes
+    sha256 = models.CharField(max_length=64, db_index=True)
+    # As displayed. Known from the header of a picture, and after the first analysis of a video.
+    width = models.PositiveIntegerField(null=True)
+    height = models.PositiveIntegerField(null=True)
+    duration = models.FloatField(null=True)  # seconds
+    fps = models.FloatField(null=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = UploadQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-created_at"]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def folder(self) -> str:
+        """Relative to the media root."""
+        return str(self.pk)
+
+
+class AnalysisQuerySet(models.QuerySet["Analysis"]):
+    """Reads of analyses."""
+
+    def visible_to(self, user: AbstractBaseUser | AnonymousUser) -> AnalysisQuerySet:
+        """Only what this user may see: one's own. Every read for a user goes through here."""
+        return self.filter(upload__user_id=user.pk) if user.is_authenticated else self.none()
+
+
+class Analysis(models.Model):
+    """One run of the engine over one upload.
+
+    Status::
+
+        queued ──claim──> running ──> succeeded
+          ^  │               │ ├────> failed
+          │  └──> cancelled <┘ │
+          └── hand back, retry ┘
+
+    ``queued -> running`` is a conditional UPDATE that writes ``claim_token`` and ``lease_until``; a running row
+    whose lease ran out may be claimed anew. Whoever holds the token writes progress by
+    ``UPDATE ... WHERE status = 'running' AND claim_token = ...``: no row changed means that the work was cancelled,
+    deleted or taken over, and stops it. Status, score and verdict are three things: ``succeeded`` says that there
+    is a verdict, not which one.
+    """
+
+    class Status(models.TextChoices):
+        QUEUED = "queued"
+        RUNNING = "running"
+        SUCCEEDED = "succeeded"
+        FAILED = "failed"
+        CANCELLED = "cancelled"
+
+    ACTIVE = (Status.QUEUED, Status.RUNNING)
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    upload = models.ForeignKey(Upload, on_delete=models.CASCADE, related_name="analyses")
+    status = models.CharField(max_length=10, choices=Status, default=Status.QUEUED, db_index=True)
+
+    # Work: who does it, since when, how often it was tried.
+    claim_token = models.UUIDField(null=True, editable=False)
+    lease_until = models.DateTimeField(null=True, editable=False)
+    attempts = models.PositiveSmallIntegerField(default=0, editable=False)
+    sent_at = models.DateTimeField(null=True, editable=False)  # when the broker last took a message for it
+
+    # Progress. ``revision`` grows with every write, so that a reader can tell old news from new.
+    revision = models.PositiveIntegerField(default=0, editable=False)
+    stage = models.CharField(max_length=10, choices=choices(Stage), blank=True)
+    frames_done = models.PositiveIntegerField(default=0)
+    frames_total = models.PositiveIntegerField(default=0)
+    eta_seconds = models.FloatField(null=True)
+    points = models.JSONField(default=list)  # [[time, score], ...] scored so far
+
+    # Outcome.
+    verdict = models.CharField(max_length=12, choices=choices(Verdict), blank=True, db_index=True)
+    score = models.FloatField(null=True)
+    threshold = models.FloatField(null=True)
+    suspicious_threshold = models.FloatField(null=True)
+    reasons = models.JSONField(default=list)  # [{"code", "message"}, ...]
+    total_frames = models.PositiveIntegerField(default=0)
+    deepfake_frames = models.PositiveIntegerField(default=0)
+    timings = models.JSONField(default=dict)  # stage -> seconds
+    model_name = models.CharField(max_length=100, blank=True)
+    model_version = models.CharField(max_length=50, blank=True)
+    model_sha256 = models.CharField(max_length=64, blank=True)
+    error_code = models.CharField(max_length=30, choices=choices(ErrorCode), blank=True)
+    error_message = models.TextField(blank=True)
+
+    created_at = models.DateTimeField(auto_now_add=True)
+    started_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+
+    objects = AnalysisQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-created_at"]
+        verbose_name_plural = "analyses"
+        indexes = [models.Index(fields=["status", "lease_until"], name="analysis_lost_work")]
+
+    def __str__(self) -> str:
+        return f"{self.pk} ({self.status})"
+
+    def get_absolute_url(self) -> str:
+        return reverse("detection:analysis_detail", args=[self.pk])
+
+    @property
+    def is_active(self) -> bool:
+        return self.status in self.ACTIVE
+
+    @property
+    def percent(self) -> int:
+        """Frames really read, 0 to 100. A run that still explains or stores stays at 99."""
+        if self.status == self.Status.SUCCEEDED:
+            return 100
+        if not self.frames_total:
+            return 0
+        return min(99, 100 * self.frames_done // self.frames_total)
+
+    @property
+    def error(self) -> dict[str, str] | None:
+        return {"code": self.error_code, "message": self.error_message} if self.error_code else None
+
+    @property
+    def folder(self) -> str:
+        """Of its derived pictures, relative to the media root."""
+        return f"{self.upload_id}/{self.pk}"
+
+
+class FaceTrack(models.Model):
+    """One person followed through the media."""
+
+    analysis = models.ForeignKey(Analysis, on_delete=models.CASCADE, related_name="tracks")
+    number = models.PositiveIntegerField()  # the engine's id, unique in its analysis
+    score = models.FloatField(null=True)
+    verdict = models.CharField(max_length=12, choices=choices(Verdict))
+    reasons = models.JSONField(default=list)
+    segments = models.JSONField(default=list)  # [{"start", "end"}, ...] seconds
+    has_thumbnail = models.BooleanField(default=False)
+
+    class Meta:
+        ordering = ["analysis", "number"]
+        constraints = [models.UniqueConstraint(fields=["analysis", "number"], name="unique_track")]
+
+    def __str__(self) -> str:
+        return f"track {self.number}"
+
+
+class FaceScore(models.Model):
+    """One face in one frame. Boxes are pixels of the displayed picture, right and bottom exclusive."""
+
+    track = models.ForeignKey(FaceTrack, on_delete=models.CASCADE, related_name="scores")
+    number = models.PositiveIntegerField()  # names its pictures, unique in its analysis
+    frame_index = models.PositiveIntegerField()
+    time = models.FloatField()
+    box = models.JSONField()  # {"left", "top", "right", "bottom"}
+    crop_box = models.JSONField()  # where the crop lies; may reach over the picture's edge
+    confidence = models.FloatField()
+    score = models.FloatField()
+    logit = models.FloatField()
+    flagged = models.BooleanField()
+    face_size = models.FloatField()
+    sharpness = models.FloatField()
+    brightness = models.FloatField()
+    detail = models.FloatField()
+    has_pictures = models.BooleanField(default=False)
+
+    class Meta:
+        ordering = ["track", "time", "number"]
+        constraints = [models.UniqueConstraint(fields=["track", "number"], name="unique_score")]
+
+    def __str__(self) -> str:
+        return f"{self.score:.2f} at {self.time:.2f} s"
+
+    def as_dict(self) -> dict[str, Any]:
+        """The facts that a report gives about a face, without its pictures' addresses."""
+        return {
+            "box": self.box,
+            "crop_box": self.crop_box,
+            "score": self.score,
+            "flagged": self.flagged,
+            "confidence": self.confidence,
+            "quality": {
+                "face_size": self.face_size,
+                "sharpness": self.sharpness,
+                "brightness": self.brightness,
+                "detail": self.detail,
+            },
+        }

@@ -1,0 +1,133 @@
+"""Stored rows as the JSON that pages, API and clients read. Nothing is computed anew."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from django.urls import reverse
+
+from detection.models import Analysis, FaceScore, FaceTrack
+
+Json = dict[str, Any]
+
+
+def analysis_payload(analysis: Analysis) -> Json:
+    """One analysis as the API answers it, in at most two queries besides the analysis and its upload.
+
+    Paths are relative to the site; ``result`` is None unless the analysis succeeded.
+    """
+    payload = analysis_summary(analysis)
+    if payload["result"] is not None:
+        payload["result"] |= _details(analysis)
+    return payload
+
+
+def analysis_summary(analysis: Analysis) -> Json:
+    """The same without faces, for lists: no query besides the analysis and its upload."""
+    upload = analysis.upload
+    return {
+        "id": str(analysis.pk),
+        "status": analysis.status,
+        "created_at": analysis.created_at.isoformat(),
+        "started_at": analysis.started_at and analysis.started_at.isoformat(),
+        "finished_at": analysis.finished_at and analysis.finished_at.isoformat(),
+        "progress": {
+            "stage": analysis.stage,
+            "percent": analysis.percent,
+            "frames_done": analysis.frames_done,
+            "frames_total": analysis.frames_total,
+            "eta_seconds": analysis.eta_seconds,
+        },
+        "media": {
+            "kind": upload.kind,
+            "mime": upload.mime,
+            "sha256": upload.sha256,
+            "size": upload.size,
+            "width": upload.width,
+            "height": upload.height,
+            "duration": upload.duration,
+            "fps": upload.fps,
+            "name": upload.name,
+            "url": file_url(analysis, "source"),
+        },
+        "error": analysis.error,
+        "result": _verdict(analysis) if analysis.status == Analysis.Status.SUCCEEDED else None,
+    }
+
+
+def submitted(analysis: Analysis, absolute: Callable[[str], str]) -> Json:
+    """The answer to an upload: where the analysis can be followed. ``absolute`` makes an address of a path."""
+    poll_url = absolute(reverse("api:analysis-detail", args=[analysis.pk]))
+    socket = absolute(f"/ws/analyses/{analysis.pk}/")
+    return {
+        "id": str(analysis.pk),
+        "status": analysis.status,
+        "sha256": analysis.upload.sha256,
+        "poll_url": poll_url,
+        "ws_url": "ws" + socket.removeprefix("http"),  # https becomes wss
+        "page_url": absolute(analysis.get_absolute_url()),
+    }
+
+
+def file_url(analysis: Analysis, name: str) -> str:
+    return reverse("detection:file", args=[analysis.pk, name])
+
+
+def _verdict(analysis: Analysis) -> Json:
+    total = analysis.total_frames
+    return {
+        "verdict": analysis.verdict,
+        "score": analysis.score,
+        "threshold": analysis.threshold,
+        "suspicious_threshold": analysis.suspicious_threshold,
+        "reasons": analysis.reasons,
+        "model": {
+            "name": analysis.model_name,
+            "version": analysis.model_version,
+            "sha256": analysis.model_sha256,
+        },
+        "total_frames": total,
+        "deepfake_frames": analysis.deepfake_frames,
+        "deepfake_ratio": analysis.deepfake_frames / total if total else 0.0,
+        "timings": analysis.timings,
+    }
+
+
+def _details(analysis: Analysis) -> Json:
+    tracks = list(FaceTrack.objects.filter(analysis=analysis))
+    scores = FaceScore.objects.filter(track__analysis=analysis).select_related("track").order_by("time", "number")
+    return {
+        "tracks": [_track(analysis, track) for track in tracks],
+        "frames": _frames(analysis, list(scores)),
+        "findings": [],  # the forensic checks are not built yet, so nothing was found by them
+    }
+
+
+def _track(analysis: Analysis, track: FaceTrack) -> Json:
+    thumbnail = file_url(analysis, f"tracks/{track.number}.jpg") if track.has_thumbnail else None
+    return {
+        "id": track.number,
+        "score": track.score,
+        "verdict": track.verdict,
+        "reasons": track.reasons,
+        "segments": track.segments,
+        "thumbnail_url": thumbnail,
+    }
+
+
+def _frames(analysis: Analysis, scores: list[FaceScore]) -> list[Json]:
+    """Faces by frame, in order of time."""
+    frames: dict[int, Json] = {}
+    for score in scores:
+        frame = frames.setdefault(score.frame_index, {"time": score.time, "index": score.frame_index, "faces": []})
+        frame["faces"].append(_face(analysis, score))
+    return list(frames.values())
+
+
+def _face(analysis: Analysis, score: FaceScore) -> Json:
+    crop = heatmap = None
+    if score.has_pictures:
+        crop = file_url(analysis, f"faces/{score.number}.jpg")
+        heatmap = file_url(analysis, f"heatmaps/{score.number}.png")
+    return {"track": score.track.number, **score.as_dict(), "crop_url": crop, "heatmap_url": heatmap}

@@ -1,0 +1,396 @@
+"""What a worker does with one analysis: claim, run the engine, store.
+
+The only Django module that runs the engine, and with it the only one that loads OpenCV, PyAV and LiteRT.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import F, Q
+from django.utils import timezone
+from dramatiq import Retry
+from dramatiq.middleware import Shutdown, TimeLimitExceeded
+
+from detection import progress
+from detection.engine import explain
+from detection.engine.errors import Cancelled, EngineError, ErrorCode
+from detection.engine.factory import EngineConfig, build_pipeline
+from detection.engine.media import Limits
+from detection.engine.pipeline import Pipeline
+from detection.engine.types import AnalysisResult, Event, FaceScore, Progress, Scored, Stage, TrackResult
+from detection.models import Analysis, FaceTrack, Upload
+from detection.models import FaceScore as FaceScoreRow
+
+logger = logging.getLogger(__name__)
+
+Status = Analysis.Status
+WRITE_EVERY = 0.25  # seconds between two writes of progress
+MAX_POINTS = 2000  # kept for the curve; far more than frames are looked at
+MAX_PICTURES = 256  # faces of one analysis whose crop and heat map are stored, worst first
+
+MESSAGES = {
+    ErrorCode.OUT_OF_MEMORY: "There was not enough memory to analyse this file. A smaller version of it may work.",
+    ErrorCode.TIMED_OUT: "The analysis took too long and was given up. A shorter or smaller file may work.",
+    ErrorCode.INTERNAL_ERROR: "Something went wrong on our side. It was written to the server's log.",
+}
+
+
+_of_thread = threading.local()
+
+
+def pipeline() -> Pipeline:
+    """The engine of this worker thread, built by its first analysis and kept: loading the model takes a while.
+
+    One for each thread, because a pipeline must not be shared between threads.
+    """
+    if not hasattr(_of_thread, "pipeline"):
+        _of_thread.pipeline = _build()
+    built: Pipeline = _of_thread.pipeline
+    return built
+
+
+def _build() -> Pipeline:
+    return build_pipeline(
+        EngineConfig(
+            model=settings.ANALYSIS_MODEL or None,
+            weights_dir=settings.ANALYSIS_WEIGHTS_DIR,
+            face_detector=settings.ANALYSIS_FACE_DETECTOR,
+            yunet_model=settings.ANALYSIS_YUNET_MODEL,
+            frames=settings.ANALYSIS_FRAMES,
+            threads=settings.ANALYSIS_THREADS,
+            limits=Limits(max_duration=settings.MAX_MEDIA_SECONDS, max_pixels=settings.MAX_PIXELS),
+        )
+    )
+
+
+def run(analysis_id: uuid.UUID, *, engine: Callable[[], Pipeline] = pipeline) -> None:
+    """Do one analysis, if it waits to be done. A message that comes twice does nothing the second time.
+
+    Every outcome is stored and then the message is done, also after a bug: the traceback is in the log, and
+    raising again would only have Dramatiq log it once more and retry for a row that has ended. What does escape
+    could not be stored (the database is away) or is a worker's shutdown: Dramatiq tries those again, and the
+    sweeper after it.
+    """
+    claim = Claim.take(analysis_id)
+    if claim is None:
+        return
+    try:
+        _work(claim, engine)
+    except Cancelled:
+        logger.info("analysis %s: stopped, it was cancelled, deleted or taken over", analysis_id)
+    except EngineError as error:
+        claim.fail(error.code, error.message)
+    except MemoryError:
+        claim.fail(ErrorCode.OUT_OF_MEMORY)
+    except TimeLimitExceeded:
+        claim.fail(ErrorCode.TIMED_OUT)
+    except Shutdown:
+        claim.hand_back()
+        # Not the Shutdown itself: Dramatiq would log that with a traceback, and would wait longer.
+        raise Retry("the worker stops", delay=1_000) from None
+    except Exception:
+        # A bug, unless the work was taken away meanwhile: then the files may be gone under our feet.
+        if claim.fail(ErrorCode.INTERNAL_ERROR):
+            logger.exception("analysis %s: failed unexpectedly", analysis_id)
+    finally:
+        claim.clean_up()
+
+
+def _work(claim: Claim, engine: Callable[[], Pipeline]) -> None:
+    pictures = Pictures(claim.work_folder)
+    result = engine().run(claim.source, on_event=Listener(claim))
+    pictures.write(result)
+    claim.write(stage=Stage.STORING)
+    _store(claim, result, pictures)
+    logger.info(
+        "analysis %s: %s, score %s, %.1f s",
+        claim.id,
+        result.verdict,
+        result.score,
+        result.timings.get("total", 0.0),
+    )
+
+
+@dataclass(slots=True)
+class Claim:
+    """The right to work on one analysis, until the lease runs out or somebody takes it away."""
+
+    id: uuid.UUID
+    token: uuid.UUID
+    source: Path
+    folder: Path  # where the derived pictures belong
+
+    @classmethod
+    def take(cls, analysis_id: uuid.UUID) -> Claim | None:
+        """Claim by conditional UPDATE; of several workers exactly one gets it, the others None."""
+        now = timezone.now()
+        claimable = Analysis.objects.filter(
+            Q(status=Status.QUEUED) | Q(status=Status.RUNNING, lease_until__lt=now), pk=analysis_id
+        )
+        token = uuid.uuid4()
+        taken = claimable.update(
+            status=Status.RUNNING,
+            claim_token=token,
+            lease_until=now + _lease(),
+            attempts=F("attempts") + 1,
+            started_at=now,
+            stage=Stage.PROBING,
+            frames_done=0,
+            frames_total=0,
+            eta_seconds=None,
+            points=[],
+            revision=F("revision") + 1,
+        )
+        if not taken:
+            logger.info("analysis %s: nothing to do", analysis_id)
+            return None
+        analysis = Analysis.objects.select_related("upload").filter(pk=analysis_id).first()
+        if analysis is None:
+            return None  # deleted in this very moment
+        media = Path(settings.MEDIA_ROOT)
+        claim = cls(analysis_id, token, Path(analysis.upload.file.path), media / analysis.folder)
+        claim.remove_leftovers()
+        if analysis.attempts > settings.ANALYSIS_ATTEMPTS:
+            # Whoever tried before died of it without a word: the next one would, too.
+            logger.error("analysis %s: given up after %d attempts", analysis_id, settings.ANALYSIS_ATTEMPTS)
+            claim.fail(ErrorCode.INTERNAL_ERROR)
+            return None
+        progress.publish(analysis_id, progress.updated(analysis))
+        return claim
+
+    @property
+    def work_folder(self) -> Path:
+        """Where this attempt writes; beside its destination, so that a rename is enough."""
+        return self.folder.with_name(f".{self.folder.name}-{self.token}")
+
+    def change(self, **values: Any) -> Analysis | None:
+        """Write to the row while the claim holds. Returns the row as it is now, or None: it was taken away."""
+        changed = Analysis.objects.filter(pk=self.id, status=Status.RUNNING, claim_token=self.token).update(
+            **values, revision=F("revision") + 1
+        )
+        return Analysis.objects.filter(pk=self.id).first() if changed else None
+
+    def write(self, *, fresh: list[list[float]] | None = None, **values: Any) -> None:
+        """Write progress, renew the lease, then tell. ``fresh`` are the scores that nobody was told of yet.
+
+        Raises:
+            Cancelled: the claim is gone.
+        """
+        analysis = self.change(**values, lease_until=timezone.now() + _lease())
+        if analysis is None:
+            raise Cancelled
+        events: list[progress.Event] = [progress.updated(analysis)]
+        if fresh:
+            events.append(progress.scored(analysis, fresh))
+        progress.publish(self.id, *events)
+
+    def end(self, status: Analysis.Status, **values: Any) -> Analysis | None:
+        """Give the claim up with a status. Returns None if it was taken away before."""
+        return self.change(status=status, claim_token=None, lease_until=None, eta_seconds=None, **values)
+
+    def fail(self, code: ErrorCode, message: str = "") -> bool:
+        """Store a failure and tell. Returns False if there was nothing to fail any more."""
+        message = message or MESSAGES[code]
+        analysis = self.end(Status.FAILED, error_code=code, error_message=message, finished_at=timezone.now())
+        if analysis is None:
+            return False
+        logger.info("analysis %s: failed, %s: %s", self.id, code, message)
+        progress.publish(self.id, progress.updated(analysis))
+        return True
+
+    def hand_back(self) -> None:
+        """The worker must stop: let another one begin anew. This was no fault of the file, so it does not count."""
+        analysis = self.end(Status.QUEUED, attempts=F("attempts") - 1)
+        if analysis is not None:
+            logger.info("analysis %s: handed back", self.id)
+            progress.publish(self.id, progress.updated(analysis))
+
+    def clean_up(self) -> None:
+        """Remove what this attempt wrote and did not store."""
+        # Nothing is there after a success; what cannot be removed now, the next attempt removes.
+        shutil.rmtree(self.work_folder, ignore_errors=True)
+
+    def remove_leftovers(self) -> None:
+        """Remove what attempts wrote whose worker died. One that is still alive has lost its claim anyway."""
+        for leftover in self.folder.parent.glob(f".{self.folder.name}-*"):
+            shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _lease() -> timedelta:
+    return timedelta(seconds=settings.ANALYSIS_LEASE)
+
+
+@dataclass(slots=True)
+class Listener:
+    """Hears the engine and writes to the row, at most every ``WRITE_EVERY`` seconds and at every new stage."""
+
+    claim: Claim
+    stage: Stage = Stage.PROBING
+    frames_done: int = 0
+    frames_total: int = 0
+    points: list[list[float]] = field(default_factory=list)
+    fresh: list[list[float]] = field(default_factory=list)  # not written yet
+    scoring_since: float | None = None  # monotonic
+    written_at: float = 0.0
+
+    def __call__(self, event: Event) -> None:
+        """Raises Cancelled to stop the engine."""
+        new_stage = False
+        if isinstance(event, Scored):
+            self.fresh += [[round(when, 3), round(score, 4)] for when, score in event.points]
+        else:
+            new_stage = self._progress(event)
+        if new_stage or time.monotonic() - self.written_at >= WRITE_EVERY:
+            self._write()
+
+    def _progress(self, event: Progress) -> bool:
+        new_stage = event.stage is not self.stage
+        self.stage, self.frames_done, self.frames_total = event.stage, event.frames_done, event.frames_total
+        if self.scoring_since is None and event.stage is Stage.SCORING:
+            self.scoring_since = time.monotonic()
+        return new_stage
+
+    def _write(self) -> None:
+        self.written_at = time.monotonic()
+        fresh, self.fresh = self.fresh, []
+        self.points = (self.points + fresh)[:MAX_POINTS]
+        self.claim.write(
+            fresh=fresh,
+            stage=self.stage,
+            frames_done=self.frames_done,
+            frames_total=self.frames_total,
+            eta_seconds=self._eta(),
+            **({"points": self.points} if fresh else {}),
+        )
+
+    def _eta(self) -> float | None:
+        """Seconds left by the pace so far; None until there is a pace."""
+        # The first frame was done when the clock began to run.
+        paced = self.frames_done - 1
+        if self.scoring_since is None or paced < 1:
+            return None
+        return round((time.monotonic() - self.scoring_since) / paced * (self.frames_total - self.frames_done), 1)
+
+
+class Pictures:
+    """Crops, heat maps and thumbnails of one result, written to a folder of their own first."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.numbers: dict[int, int] = {}  # id() of an engine's score -> its number
+        self.stored: set[int] = set()  # numbers with pictures
+        self.thumbnails: set[int] = set()  # tracks with one
+
+    def write(self, result: AnalysisResult) -> None:
+        # parents=False: if the upload was deleted meanwhile, its folder must not come back.
+        self.folder.mkdir(mode=0o700)
+        for name in ("faces", "heatmaps", "tracks"):
+            (self.folder / name).mkdir()
+        scores = [score for track in result.tracks for score in track.scores]
+        self.numbers = {id(score): number for number, score in enumerate(scores)}
+        for score in sorted(scores, key=lambda score: -score.score)[:MAX_PICTURES]:
+            self._write_face(score)
+        for track in result.tracks:
+            self._write_thumbnail(track)
+
+    def _write_face(self, score: FaceScore) -> None:
+        number = self.numbers[id(score)]
+        (self.folder / "faces" / f"{number}.jpg").write_bytes(explain.jpeg(score.crop))
+        (self.folder / "heatmaps" / f"{number}.png").write_bytes(explain.heatmap_png(score))
+        self.stored.add(number)
+
+    def _write_thumbnail(self, track: TrackResult) -> None:
+        if track.scores:
+            # The face by which one recognises the person: the largest, not the most suspicious.
+            best = max(track.scores, key=lambda score: (score.quality.face_size, score.quality.sharpness))
+            (self.folder / "tracks" / f"{track.id}.jpg").write_bytes(explain.jpeg(best.crop))
+            self.thumbnails.add(track.id)
+
+
+def _store(claim: Claim, result: AnalysisResult, pictures: Pictures) -> None:
+    """Everything or nothing, and only while the claim holds."""
+    with transaction.atomic():
+        analysis = claim.end(
+            Status.SUCCEEDED,
+            finished_at=timezone.now(),
+            verdict=result.verdict,
+            score=result.score,
+            threshold=result.model.threshold,
+            suspicious_threshold=result.model.suspicious_threshold,
+            reasons=[{"code": reason.code, "message": reason.message} for reason in result.reasons],
+            total_frames=result.total_frames,
+            deepfake_frames=result.deepfake_frames,
+            frames_done=result.total_frames,
+            frames_total=result.total_frames,
+            timings=result.timings,
+            model_name=result.model.name,
+            model_version=result.model.version,
+            model_sha256=result.model.sha256,
+        )
+        if analysis is None:
+            raise Cancelled
+        media = result.media
+        Upload.objects.filter(pk=analysis.upload_id).update(
+            width=media.width, height=media.height, duration=media.duration, fps=media.fps
+        )
+        _store_tracks(analysis, result, pictures)
+        shutil.rmtree(claim.folder, ignore_errors=True)  # of an attempt whose commit failed
+        pictures.folder.rename(claim.folder)
+    progress.publish(claim.id, progress.updated(analysis))
+
+
+def _store_tracks(analysis: Analysis, result: AnalysisResult, pictures: Pictures) -> None:
+    FaceTrack.objects.filter(analysis=analysis).delete()
+    tracks = FaceTrack.objects.bulk_create(
+        FaceTrack(
+            analysis=analysis,
+            number=track.id,
+            score=track.score,
+            verdict=track.verdict,
+            reasons=[{"code": reason.code, "message": reason.message} for reason in track.reasons],
+            segments=[{"start": segment.start, "end": segment.end} for segment in track.segments],
+            has_thumbnail=track.id in pictures.thumbnails,
+        )
+        for track in result.tracks
+    )
+    FaceScoreRow.objects.bulk_create(
+        (
+            _score_row(row, score, pictures)
+            for row, track in zip(tracks, result.tracks, strict=True)
+            for score in track.scores
+        ),
+        batch_size=500,
+    )
+
+
+def _score_row(track: FaceTrack, score: FaceScore, pictures: Pictures) -> FaceScoreRow:
+    number = pictures.numbers[id(score)]
+    return FaceScoreRow(
+        track=track,
+        number=number,
+        frame_index=score.index,
+        time=score.time,
+        box=score.box.as_dict(),
+        crop_box=score.crop_box.as_dict(),
+        confidence=score.confidence,
+        score=score.score,
+        logit=score.logit,
+        flagged=score.flagged,
+        face_size=score.quality.face_size,
+        sharpness=score.quality.sharpness,
+        brightness=score.quality.brightness,
+        detail=score.quality.detail,
+        has_pictures=number in pictures.stored,
+    )

@@ -1,0 +1,221 @@
+"""What a user asks for."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import shutil
+import uuid
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from django.conf import settings
+from django.core.files import File
+from django.core.files.uploadedfile import UploadedFile
+from django.db import transaction
+from django.db.models import F, Q
+from django.utils import timezone
+from dramatiq import DramatiqError
+from redis.exceptions import RedisError
+
+from accounts.models import User
+from detection import progress, tasks
+from detection.models import Analysis, FaceTrack, Upload
+from detection.problems import Refused
+from detection.validators import AcceptedUpload
+
+logger = logging.getLogger(__name__)
+
+# A queued analysis whose message was taken by the broker this long ago is sent once more. Long, because a full
+# queue is the usual reason; the extra message is harmless.
+RESEND_AFTER = timedelta(minutes=10)
+JUST_NOW = timedelta(seconds=10)
+Status = Analysis.Status
+
+
+class HashedFile(File):
+    """Passes chunks on to the storage and adds up their hash, so that the file is read once."""
+
+    def __init__(self, file: UploadedFile[bytes]) -> None:
+        super().__init__(file, name=file.name)
+        self._sha256 = hashlib.sha256()
+        self.bytes_read = 0
+
+    def chunks(self, chunk_size: int | None = None) -> Iterator[bytes]:
+        self._sha256 = hashlib.sha256()
+        self.bytes_read = 0
+        for chunk in super().chunks(chunk_size):
+            self._sha256.update(chunk)
+            self.bytes_read += len(chunk)
+            yield chunk
+
+    @property
+    def sha256(self) -> str:
+        return self._sha256.hexdigest()
+
+
+def submit(*, user: User, upload: AcceptedUpload) -> Analysis:
+    """Store file and rows, both or neither, and have it analysed."""
+    row = Upload(
+        user=user,
+        name=upload.name,
+        kind=upload.media_type.kind,
+        mime=upload.media_type.mime,
+        width=upload.width,
+        height=upload.height,
+    )
+    content = HashedFile(upload.file)
+    try:
+        # Copied before the transaction begins: SQLite has one writer at a time, and 100 MB may take a while.
+        row.file.save(f"source.{upload.media_type.extensions[0]}", content, save=False)
+        row.sha256, row.size = content.sha256, content.bytes_read
+        with transaction.atomic():
+            row.save(force_insert=True)
+            analysis = Analysis.objects.create(upload=row)
+            # robust: the rows are committed by then. What goes wrong must not take the file from under them; the
+            # sweeper sends what was not sent.
+            transaction.on_commit(lambda: send(analysis.pk), robust=True)
+    except BaseException:  # also a KeyboardInterrupt: nothing may be left half stored
+        remove_folder(row.folder)
+        raise
+    logger.info("analysis %s: submitted, %s, %d bytes", analysis.pk, row.mime, row.size)
+    return analysis
+
+
+def send(analysis_id: uuid.UUID) -> None:
+    """Put the message into the queue. If the broker is away, the sweeper sends it later."""
+    if _enqueue(analysis_id):
+        Analysis.objects.filter(pk=analysis_id).update(sent_at=timezone.now())
+
+
+def _enqueue(analysis_id: uuid.UUID) -> bool:
+    try:
+        tasks.analyse.send(str(analysis_id))
+    except (DramatiqError, RedisError, OSError) as error:
+        logger.warning("analysis %s: message not sent, the sweeper will: %s", analysis_id, error)
+        return False
+    return True
+
+
+def cancel(*, analysis: Analysis) -> None:
+    """Stop a queued or running analysis. Raises Refused (``conflict``) if it has ended."""
+    changed = Analysis.objects.filter(pk=analysis.pk, status__in=Analysis.ACTIVE).update(
+        status=Status.CANCELLED,
+        claim_token=None,
+        lease_until=None,
+        eta_seconds=None,
+        finished_at=timezone.now(),
+        revision=F("revision") + 1,
+    )
+    if not changed:
+        raise Refused("conflict", "This analysis has ended already.")
+    announce(analysis)
+
+
+def retry(*, analysis: Analysis) -> None:
+    """Analyse the same file anew; what was found before is replaced.
+
+    Raises Refused (``conflict``) while it still waits or runs.
+    """
+    with transaction.atomic():
+        fresh = Analysis(pk=analysis.pk, upload_id=analysis.upload_id)  # every field at its default
+        reset = {
+            field.attname: getattr(fresh, field.attname)
+            for field in Analysis._meta.concrete_fields
+            if field.attname not in {"id", "upload_id", "created_at", "revision"}
+        }
+        changed = (
+            Analysis.objects.filter(pk=analysis.pk)
+            .exclude(status__in=Analysis.ACTIVE)
+            .update(**reset, revision=F("revision") + 1)
+        )
+        if not changed:
+            raise Refused("conflict", "This analysis is not finished yet.")
+        FaceTrack.objects.filter(analysis=analysis.pk).delete()
+        # robust: if one of these fails, the others are still done.
+        transaction.on_commit(lambda: remove_folder(analysis.folder), robust=True)
+        transaction.on_commit(lambda: announce(analysis), robust=True)
+        transaction.on_commit(lambda: send(analysis.pk), robust=True)
+
+
+def delete(*, analysis: Analysis) -> None:
+    """Remove an analysis with all that was derived, and the file itself once no other analysis needs it.
+
+    A worker that is at it notices that its row is gone and stops.
+    """
+    with transaction.atomic():
+        # Locked in the order in which the runner locks them. The upload's row keeps two deletions of sister analyses
+        # from both thinking that the other one remains.
+        row = Analysis.objects.select_for_update().filter(pk=analysis.pk).first()
+        if row is None:
+            return
+        upload = Upload.objects.select_for_update().get(pk=row.upload_id)
+        row.delete()
+        folder = analysis.folder
+        if not upload.analyses.exists():
+            folder = upload.folder
+            upload.delete()
+        transaction.on_commit(lambda: remove_folder(folder))
+    if row.is_active:
+        row.pk, row.status, row.revision = analysis.pk, Status.CANCELLED, row.revision + 1
+        progress.publish(row.pk, progress.updated(row))
+
+
+def announce(analysis: Analysis) -> None:
+    """Tell those who watch what the row says now; nothing if it was deleted in the meantime."""
+    try:
+        analysis.refresh_from_db()
+    except Analysis.DoesNotExist:
+        return
+    progress.publish(analysis.pk, progress.updated(analysis))
+
+
+def remove_folder(folder: str) -> None:
+    """Remove a folder under the media root, also while a worker writes into it."""
+    path = Path(settings.MEDIA_ROOT, folder)
+    # Moved away first: a file that is just being written would make rmtree fail half-way.
+    trash = Path(settings.MEDIA_ROOT, f".trash-{uuid.uuid4()}")
+    try:
+        path.rename(trash)
+    except FileNotFoundError:
+        return  # nothing was stored, or somebody else removes it
+    shutil.rmtree(trash)
+
+
+def requeue_unfinished(*, only_worker: bool = False) -> int:
+    """Find work that got lost and send it again; returns how much.
+
+    Lost is: running with a lease that ran out, queued without a message, queued with a message so old that the
+    broker may have lost it.
+
+    Args:
+        only_worker: this process is the only worker and has just started, so every running analysis belongs to a
+            dead process and every message died with it.
+    """
+    now = timezone.now()
+    lost = Q(status=Status.RUNNING) if only_worker else Q(status=Status.RUNNING, lease_until__lt=now)
+    # The dead worker's token must not work any more should it be alive after all.
+    Analysis.objects.filter(lost).update(
+        status=Status.QUEUED, claim_token=None, lease_until=None, sent_at=None, revision=F("revision") + 1
+    )
+    waiting = Analysis.objects.filter(status=Status.QUEUED).order_by("created_at")
+    if not only_worker:
+        # A row without a message is a moment old when its transaction has just been committed.
+        unsent = Q(sent_at=None, created_at__lt=now - JUST_NOW)
+        waiting = waiting.filter(unsent | Q(sent_at__lt=now - RESEND_AFTER))
+    count = sum(_resend(*row) for row in list(waiting.values_list("pk", "sent_at")))
+    if count:
+        logger.info("sent %d unfinished analyses again", count)
+    return count
+
+
+def _resend(analysis_id: uuid.UUID, sent_at: datetime | None) -> bool:
+    """Several sweepers may see the same row: the one whose update counts sends."""
+    row = Analysis.objects.filter(pk=analysis_id, status=Status.QUEUED)
+    if not row.filter(sent_at=sent_at).update(sent_at=timezone.now()):
+        return False
+    if _enqueue(analysis_id):
+        return True
+    row.update(sent_at=sent_at)
+    return False

@@ -1,0 +1,1 @@
+"""Offline: from labelled faces to a classifier that the engine ships. Knows the engine, not Django."""

@@ -1,0 +1,31 @@
+"""From trained weights to the file that the engine serves."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+
+from detection.engine.networks import mobilenetv2
+
+
+def to_litert(weights: Path, output: Path, *, input_size: int) -> Path:
+    """Convert ``.weights.h5`` to a float16 ``.tflite`` that takes one uint8 crop.
+
+    Weights are stored as float16 and computed with as float32. int8 is out: fine traces do not survive it.
+    """
+    model = mobilenetv2.build(input_size)
+    model.load_weights(weights)
+    signature = [tf.TensorSpec((1, input_size, input_size, 3), tf.uint8, name="crops")]
+    with tempfile.TemporaryDirectory() as folder:
+        archive = keras.export.ExportArchive()
+        archive.track(model)
+        archive.add_endpoint("serve", lambda crops: model(crops, training=False), input_signature=signature)
+        archive.write_out(folder, verbose=False)
+        converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=["serve"])
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter.target_spec.supported_types = [tf.float16]
+        output.write_bytes(converter.convert())
+    return output

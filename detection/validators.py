@@ -1,0 +1,112 @@
+"""Upload rules. Every refusal has a stable code, see ``detection.problems``."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+import warnings
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import IO
+
+from django.conf import settings
+from django.core.files.uploadedfile import UploadedFile
+from django.template.defaultfilters import filesizeformat
+from PIL import Image, UnidentifiedImageError
+
+from detection.engine.formats import HEAD_BYTES, Format, sniff
+from detection.engine.types import MediaKind
+from detection.problems import Refused
+
+NAME_LENGTH = 200
+INVISIBLE = {"Cc", "Cf", "Cs", "Co"}  # not Cn: an emoji that is newer than this Python is "unassigned"
+
+
+ALLOWED_EXTENSIONS = ("mp4", "avi", "mov", "mkv", "webm", "jpg", "jpeg", "png", "webp")
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptedUpload:
+    """A file that keeps the rules. Only ``accept`` makes one, so nothing unchecked can be submitted."""
+
+    file: UploadedFile[bytes]
+    name: str
+    media_type: Format
+    width: int | None  # pixels as stored; None for a video, whose header only the worker reads
+    height: int | None
+
+
+def accept(file: UploadedFile[bytes]) -> AcceptedUpload:
+    """Check one uploaded file.
+
+    Raises:
+        Refused: with the code of the first rule that it breaks.
+    """
+    name = clean_name(file.name or "")
+    extension = PurePosixPath(name).suffix.lower().removeprefix(".")
+    if extension not in ALLOWED_EXTENSIONS:
+        raise Refused(
+            "unsupported_type",
+            f"“{name}” is not of a type that can be checked: {', '.join(ALLOWED_EXTENSIONS)}.",
+        )
+    if not file.size:
+        raise Refused("empty_file", f"“{name}” is empty.")
+    if file.size > settings.MAX_UPLOAD_BYTES:
+        raise Refused(
+            "file_too_large",
+            f"“{name}” is {filesizeformat(file.size)}; at most {filesizeformat(settings.MAX_UPLOAD_BYTES)} are taken.",
+        )
+    file.seek(0)
+    media_type = sniff(file.read(HEAD_BYTES))
+    if media_type is None or extension not in media_type.extensions:
+        found = "no video or picture of a known type" if media_type is None else media_type.mime
+        raise Refused("content_mismatch", f"“{name}” says it is {extension}, but its content is {found}.")
+    width, height = picture_size(file, name, media_type)
+    file.seek(0)
+    return AcceptedUpload(file, name, media_type, width, height)
+
+
+def picture_size(file: IO[bytes], name: str, media_type: Format) -> tuple[int, int] | tuple[None, None]:
+    """Width and height by the header alone; nothing is decoded.
+
+    Raises:
+        Refused: ``too_many_pixels``, or ``content_mismatch`` when the header makes no sense.
+    """
+    if media_type.kind is not MediaKind.IMAGE:
+        return None, None
+    file.seek(0)
+    too_many = Refused("too_many_pixels", f"“{name}” has more than {settings.MAX_PIXELS // 1_000_000} megapixels.")
+    try:
+        with warnings.catch_warnings():
+            # Pillow's own limit only warns; ours, below, refuses.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            picture = Image.open(file, formats=[media_type.container.upper()])
+        width, height = picture.size
+    except Image.DecompressionBombError:
+        raise too_many from None
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError):
+        # Pillow's header parsers raise all of these for broken files.
+        raise Refused("content_mismatch", f"“{name}” is a damaged picture: its header cannot be read.") from None
+    if width < 1 or height < 1:
+        raise Refused("content_mismatch", f"“{name}” says that it is {width} × {height} pixels.")
+    if width * height > settings.MAX_PIXELS:
+        raise too_many
+    return width, height
+
+
+def clean_name(name: str) -> str:
+    """A name that is safe to show and to put into a header; it is never used as a path.
+
+    Folders are cut off, invisible characters dropped (Django's parser does so before us), straight quotes (%22 is
+    how browsers send one) become typographic ones, and long names lose the end of their stem, not their extension.
+    """
+    name = unicodedata.normalize("NFC", name).replace("\\", "/").rsplit("/", 1)[-1]
+    name = "".join(c for c in name if unicodedata.category(c) not in INVISIBLE)
+    name = re.sub(
+        r"[\"'`]|%22", "’", name
+    )  # browsers write %22 for a quote, so that it does not end the header's value
+    name = re.sub(r"\s+", " ", name).strip()
+    stem, dot, extension = name.rpartition(".")
+    if not dot or len(extension) > 10:
+        return name[:NAME_LENGTH]
+    return (stem or "unnamed")[: NAME_LENGTH - len(extension) - 1].rstrip() + "." + extension

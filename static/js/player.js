@@ -1,0 +1,51 @@
+/** The video element: tells its time while it plays, and says so when the browser cannot play the file. */
+export class Player {
+  /** @param {(time: number) => void} onTime called with seconds whenever the picture changes */
+  constructor(root, video, onTime) {
+    this.video = video;
+    this.onTime = onTime;
+    this.sent = null; // where the player was sent and has not arrived yet
+    video.addEventListener("play", () => this.run());
+    for (const name of ["timeupdate", "seeked", "loadeddata", "pause"]) video.addEventListener(name, () => this.tell());
+    video.addEventListener("error", () => this.failed(root));
+    if (video.error) this.failed(root);
+    const stage = root.querySelector("#stage-area");
+    const button = root.querySelector("#fullscreen");
+    button.hidden = !stage.requestFullscreen;
+    // The frame with the boxes goes full screen, not the bare video.
+    button.addEventListener("click", () => (document.fullscreenElement ? document.exitFullscreen() : stage.requestFullscreen()));
+  }
+
+  get time() {
+    return this.sent ?? this.video.currentTime;
+  }
+
+  seek(time) {
+    this.video.pause();
+    this.sent = time;
+    this.video.currentTime = time;
+    this.onTime(time);
+  }
+
+  tell() {
+    if (this.video.seeking) return;
+    // A seek ends at the nearest picture, some milliseconds off; the sample that was asked for is what counts.
+    if (this.sent !== null && Math.abs(this.video.currentTime - this.sent) > 0.1) this.sent = null;
+    if (!this.video.paused) this.sent = null;
+    if (this.video.readyState > 0) this.onTime(this.time);
+  }
+
+  run() {
+    this.sent = null;
+    const frame = () => {
+      if (this.video.paused || this.video.ended || !this.video.isConnected) return;
+      this.onTime(this.video.currentTime);
+      requestAnimationFrame(frame);
+    };
+    requestAnimationFrame(frame);
+  }
+
+  failed(root) {
+    root.querySelector("#video-error").hidden = false;
+  }
+}

@@ -1,0 +1,101 @@
+/** The scored faces of a report, put in order for looking up. A sample is one face in one examined frame. */
+
+export class Samples {
+  /** @param {object} report the API's JSON of an analysis that succeeded */
+  constructor({ result }) {
+    this.threshold = result.threshold;
+    this.suspicious = result.suspicious_threshold;
+    this.tracks = result.tracks.map((track, position) => ({ ...track, person: position + 1, samples: [] }));
+    const byId = new Map(this.tracks.map((track) => [String(track.id), track]));
+    this.all = [];
+    for (const frame of result.frames) {
+      for (const face of frame.faces) {
+        const track = byId.get(String(face.track));
+        if (!track) continue;
+        const sample = { ...face, time: frame.time, index: frame.index, person: track.person };
+        sample.band = this.band(sample);
+        track.samples.push(sample);
+        this.all.push(sample);
+      }
+    }
+    this.all.sort((a, b) => a.time - b.time);
+    for (const track of this.tracks) track.samples.sort((a, b) => a.time - b.time);
+    this.flagged = this.all.filter((sample) => sample.flagged);
+    this.times = [...new Set(this.all.map((sample) => sample.time))];
+    this.step = typicalStep(result.frames.map((frame) => frame.time));
+    // Seconds within which two times are one: a player stands only about where it was sent.
+    this.slack = Math.min(0.02, this.step / 3);
+  }
+
+  /** The verdict word that a single score stands for; it chooses colour and line of its box. */
+  band({ score, flagged }) {
+    if (flagged || score >= this.threshold) return "manipulated";
+    return score >= this.suspicious ? "suspicious" : "authentic";
+  }
+
+  /** A score's height on the verbal scale, 0 to 1: a third for each verdict, as the filter `needle` has it. */
+  level(score) {
+    if (score < this.suspicious) return score / this.suspicious / 3;
+    if (score < this.threshold) return (1 + (score - this.suspicious) / (this.threshold - this.suspicious)) / 3;
+    return (2 + (score - this.threshold) / (1 - this.threshold)) / 3;
+  }
+
+  worst() {
+    return this.all.reduce((best, sample) => (best && best.score >= sample.score ? best : sample), null);
+  }
+
+  at(time) {
+    return this.all.filter((sample) => sample.time === time);
+  }
+
+  worstAt(time) {
+    return this.at(time).reduce((best, sample) => (best && best.score >= sample.score ? best : sample), null);
+  }
+
+  find(index, track) {
+    return this.all.find((sample) => sample.index === index && String(sample.track) === String(track)) ?? null;
+  }
+
+  firstFlagged(track, time) {
+    const own = this.all.filter((sample) => String(sample.track) === String(track) && sample.time >= time - 0.001);
+    return own.find((sample) => sample.flagged) ?? own[0] ?? null;
+  }
+
+  /** The next flagged sample after (1) or before (-1) a time; goes round at the end. */
+  nextFlagged(time, direction) {
+    const later = this.flagged.filter((sample) => sample.time > time + this.slack);
+    const earlier = this.flagged.filter((sample) => sample.time < time - this.slack);
+    return direction > 0 ? (later[0] ?? this.flagged[0]) : (earlier.at(-1) ?? this.flagged.at(-1));
+  }
+
+  /** The neighbour in time of the same person, or null. */
+  neighbour(sample, direction) {
+    const own = this.tracks[sample.person - 1].samples;
+    return own[own.indexOf(sample) + direction] ?? null;
+  }
+
+  /** Where a track's face is at a time: its box between two samples is interpolated. Null where it is not known. */
+  placeAt(track, time) {
+    const own = track.samples;
+    const after = own.findIndex((sample) => sample.time > time);
+    const left = after === -1 ? own.at(-1) : own[after - 1];
+    const right = after === -1 ? undefined : own[after];
+    if (left && right && right.time - left.time <= 2.2 * this.step) {
+      const share = (time - left.time) / (right.time - left.time);
+      return { sample: share < 0.5 ? left : right, box: mix(left.box, right.box, share) };
+    }
+    const near = [left, right].find((sample) => sample && Math.abs(sample.time - time) <= 0.6 * this.step);
+    return near ? { sample: near, box: near.box } : null;
+  }
+}
+
+function mix(a, b, share) {
+  const between = (side) => a[side] + (b[side] - a[side]) * share;
+  return { left: between("left"), top: between("top"), right: between("right"), bottom: between("bottom") };
+}
+
+/** Median distance of examined frames, seconds. */
+function typicalStep(times) {
+  const gaps = times.slice(1).map((time, i) => time - times[i]).sort((a, b) => a - b);
+  return gaps.length ? gaps[Math.floor(gaps.length / 2)] : 1;
+}

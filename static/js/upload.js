@@ -1,0 +1,200 @@
+/** The upload page: checks files before they are sent, shows how far each has come, then follows its analysis. */
+
+import { badge, wordOf } from "./badges.js";
+import { bytes, clock, score } from "./format.js";
+import { follow, isActive } from "./live.js";
+import { text } from "./texts.js";
+
+const AT_ONCE = 2;
+
+const form = document.getElementById("upload");
+const input = form.elements.file;
+const list = document.getElementById("uploads");
+const dropzone = document.getElementById("dropzone");
+const announce = document.getElementById("announce");
+const limits = {
+  bytes: Number(form.dataset.maxBytes),
+  text: form.dataset.maxText,
+  extensions: form.dataset.extensions.split(" ").map((name) => name.replace(/^\./, "").toLowerCase()),
+};
+const waiting = [];
+let sending = 0;
+
+/** Why a file need not be sent at all, or null. The server checks again and looks into the file as well. */
+function refusal(file) {
+  const extension = file.name.includes(".") ? file.name.split(".").pop().toLowerCase() : "";
+  if (!limits.extensions.includes(extension)) return text("upload.type", { types: limits.extensions.join(", ") });
+  if (file.size === 0) return text("upload.empty");
+  if (file.size > limits.bytes) return text("upload.too_large", { size: bytes(file.size), limit: limits.text });
+  return null;
+}
+
+class Row {
+  /** @param {File} file @param {boolean} openWhenSent whether its analysis is opened once it has arrived */
+  constructor(file, openWhenSent) {
+    this.file = file;
+    this.openWhenSent = openWhenSent;
+    this.element = document.getElementById("upload-row").content.querySelector("li").cloneNode(true);
+    this.part(".upload-name").textContent = file.name;
+    this.part(".upload-size").textContent = bytes(file.size);
+    this.bar = this.part("progress");
+    this.part("[data-action=stop]").addEventListener("click", () => this.stop());
+    this.part("[data-action=retry]").addEventListener("click", () => this.queue());
+    list.append(this.element);
+    const reason = refusal(file);
+    if (reason) this.refuse(reason, false);
+    else this.queue();
+  }
+
+  part(selector) {
+    return this.element.querySelector(selector);
+  }
+
+  say(words, state) {
+    this.part(".upload-state").textContent = words;
+    this.element.dataset.state = state;
+  }
+
+  offer({ stop = false, retry = false, open = null }) {
+    this.part("[data-action=stop]").hidden = !stop;
+    this.part("[data-action=retry]").hidden = !retry;
+    const link = this.part("[data-action=open]");
+    link.hidden = !open;
+    if (open) link.href = open;
+  }
+
+  refuse(words, retry) {
+    this.bar.hidden = true;
+    this.say(words, "refused");
+    this.offer({ retry });
+    announce.textContent = `${this.file.name}: ${words}`;
+  }
+
+  queue() {
+    this.bar.hidden = false;
+    this.bar.value = 0;
+    this.say(text("upload.waiting"), "waiting");
+    this.offer({ stop: true });
+    waiting.push(this);
+    sendNext();
+  }
+
+  stop() {
+    const place = waiting.indexOf(this);
+    if (place >= 0) waiting.splice(place, 1);
+    this.request?.abort();
+    this.bar.hidden = true;
+    this.say(text("upload.stopped"), "stopped");
+    this.offer({ retry: true });
+  }
+
+  send() {
+    const request = new XMLHttpRequest(); // fetch() tells nothing about how much was sent
+    this.request = request;
+    const data = new FormData();
+    data.append("file", this.file, this.file.name);
+    request.open("POST", form.action);
+    request.setRequestHeader("Accept", "application/json");
+    request.setRequestHeader("X-CSRFToken", form.elements.csrfmiddlewaretoken.value);
+    request.upload.addEventListener("progress", (event) => {
+      const percent = event.total ? Math.floor((event.loaded / event.total) * 100) : 0;
+      this.bar.value = percent;
+      this.say(percent < 100 ? text("upload.sending", { percent }) : text("upload.checking"), "sending");
+    });
+    request.addEventListener("load", () => this.answered(request));
+    request.addEventListener("error", () => this.refuse(text("upload.network"), true));
+    request.addEventListener("loadend", () => {
+      sending -= 1;
+      sendNext();
+    });
+    request.send(data);
+  }
+
+  answered(request) {
+    if (request.status === 401) return this.refuse(text("upload.login"), true);
+    let answer;
+    try {
+      answer = JSON.parse(request.responseText);
+    } catch {
+      // Not our JSON: a proxy's page, for instance its own size limit.
+      return this.refuse(text("upload.server", { status: request.status }), true);
+    }
+    if (request.status >= 300) {
+      return this.refuse(answer.detail ?? text("upload.server", { status: request.status }), request.status >= 500);
+    }
+    this.element.dataset.id = answer.id;
+    if (this.openWhenSent) {
+      location.assign(answer.page_url);
+      return undefined;
+    }
+    return this.followAnalysis(answer);
+  }
+
+  followAnalysis(answer) {
+    this.offer({ open: answer.page_url });
+    this.bar.value = 0;
+    follow(
+      { wsPath: answer.ws_url, pollUrl: answer.poll_url },
+      {
+        onState: (state) => isActive(state.status) && this.showAnalysis(state),
+        onConnection: (how) => how === "gone" && this.refuse(text("connection.gone"), false),
+        onEnd: (state) => this.showEnd(state),
+      },
+    );
+  }
+
+  showAnalysis(state) {
+    const stage = state.status === "queued" ? "queued" : state.stage || "probing";
+    const eta = state.eta_seconds ?? null;
+    this.bar.value = state.percent ?? 0;
+    this.part(".upload-badge").replaceChildren(badge(state.status));
+    this.say([text(`stage.${stage}`), eta === null ? "" : text("eta", { time: clock(eta) })].filter(Boolean).join(" · "), state.status);
+  }
+
+  showEnd(state) {
+    this.bar.hidden = true;
+    this.part(".upload-badge").replaceChildren(badge(wordOf(state)));
+    const words = state.status === "succeeded" ? text("score", { score: score(state.score) }) : (state.error?.message ?? "");
+    this.say(words, state.status);
+    const word = this.part(".upload-badge").textContent.trim();
+    announce.textContent = text("done", { name: this.file.name, word });
+  }
+}
+
+function sendNext() {
+  while (sending < AT_ONCE && waiting.length) {
+    sending += 1;
+    waiting.shift().send();
+  }
+}
+
+function take(files) {
+  if (!files.length) return;
+  list.hidden = false;
+  const openWhenSent = files.length === 1 && !list.children.length;
+  for (const file of files) new Row(file, openWhenSent);
+}
+
+form.classList.add("is-enhanced");
+form.addEventListener("submit", (event) => event.preventDefault());
+input.addEventListener("change", () => {
+  take([...input.files]);
+  input.value = ""; // so that the same file can be chosen again
+});
+
+let depth = 0; // dragenter and dragleave also fire for the zone's children
+const hasFiles = (event) => event.dataTransfer?.types.includes("Files");
+document.addEventListener("dragenter", (event) => {
+  if (hasFiles(event) && ++depth === 1) dropzone.classList.add("is-over");
+});
+document.addEventListener("dragleave", (event) => {
+  if (hasFiles(event) && --depth === 0) dropzone.classList.remove("is-over");
+});
+document.addEventListener("dragover", (event) => hasFiles(event) && event.preventDefault());
+document.addEventListener("drop", (event) => {
+  if (!hasFiles(event)) return;
+  event.preventDefault(); // anywhere on the page: a near miss must not replace the page by the file
+  depth = 0;
+  dropzone.classList.remove("is-over");
+  take([...event.dataTransfer.files]);
+});

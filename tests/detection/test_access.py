@@ -1,0 +1,147 @@
+"""A stranger gets nothing of another user's analysis: one walk over all routes, HTTP and WebSocket.
+
+Routes are taken from the URL resolver, so that a new one cannot be forgotten: if it takes an argument, this test must
+say how it is called, and then whether strangers are kept out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from django.contrib.auth.models import AnonymousUser
+from django.test import Client
+from django.urls import URLPattern, URLResolver, get_resolver
+
+from accounts.models import User
+from detection.models import Analysis
+from detection.routing import websocket_urlpatterns
+from tests import factories
+from tests.detection.sockets import connect
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+METHODS = ["get", "head", "post", "put", "patch", "delete", "options"]
+FILES = ["source", "faces/0.jpg", "heatmaps/0.png", "tracks/0.jpg"]
+# Belong to nobody in particular, or answer about the visitor's own things only.
+OPEN = {"detection:home", "detection:health", "detection:upload", "detection:analysis_list", "api:analysis-list"}
+# Django's and allauth's own, each with its own protection.
+NOT_OURS = ("admin", "account_")
+
+
+def routes(resolver: URLResolver | None = None, prefix: str = "", spaces: str = "") -> Iterator[tuple[str, str]]:
+    """Name and pattern of every route."""
+    for entry in (resolver or get_resolver()).url_patterns:
+        pattern = prefix + str(entry.pattern)
+        if isinstance(entry, URLResolver):
+            space = f"{spaces}{entry.namespace}:" if entry.namespace else spaces
+            yield from routes(entry, pattern, space)
+        else:
+            assert isinstance(entry, URLPattern)
+            yield f"{spaces}{entry.name}", pattern
+
+
+def private_paths(analysis: Analysis) -> dict[str, list[str]]:
+    """Every route that is about one analysis, filled in, by its name."""
+    found: dict[str, list[str]] = {}
+    for name, pattern in routes():
+        if name in OPEN or name.startswith(NOT_OURS):
+            continue
+        assert "<uuid:analysis_id>" in pattern, f"say in this test what protects {name} ({pattern})"
+        path = "/" + pattern.replace("<uuid:analysis_id>", str(analysis.pk))
+        found[name] = [path.replace("<path:name>", file) for file in FILES] if "<path:name>" in path else [path]
+    return found
+
+
+@pytest.fixture
+def analysis(owner: User, media_root: Path) -> Analysis:
+    analysis = factories.make_result(owner)
+    for name in FILES[1:]:
+        path = media_root / analysis.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"private")
+    return analysis
+
+
+def test_the_walk_knows_its_routes(analysis: Analysis):
+    names = set(private_paths(analysis))
+    assert {"detection:analysis_detail", "detection:file", "api:analysis-detail", "api:analysis-cancel"} <= names
+    assert len(names) >= 8
+
+
+def test_a_stranger_gets_404_everywhere(client: Client, stranger: User, analysis: Analysis):
+    client.force_login(stranger)
+    for name, paths in private_paths(analysis).items():
+        for path in paths:
+            for method in METHODS:
+                response = getattr(client, method)(path)
+                assert response.status_code in (404, 405) or method == "options", (name, method, response.status_code)
+                assert b"private" not in response.content
+            allowed = client.options(path).headers.get("Allow") or client.patch(path).headers["Allow"]
+            answers = {
+                getattr(client, m.strip().lower())(path).status_code for m in allowed.split(",") if "OPTIONS" not in m
+            }
+            assert answers == {404}, (name, answers)
+    unchanged = Analysis.objects.get(pk=analysis.pk)
+    assert (unchanged.status, unchanged.revision) == (analysis.status, analysis.revision)
+
+
+def test_an_administrator_is_a_stranger_on_users_pages(client: Client, analysis: Analysis):
+    client.force_login(factories.make_user(is_staff=True, is_superuser=True))
+    for paths in private_paths(analysis).values():
+        for path in paths:
+            assert client.get(path).status_code in (404, 405)
+            assert client.post(path).status_code in (404, 405)
+
+
+def test_an_anonymous_visitor_is_sent_to_the_login_or_gets_nothing(client: Client, analysis: Analysis):
+    for name, paths in private_paths(analysis).items():
+        for path in paths:
+            for method in ("get", "post", "delete"):
+                response = getattr(client, method)(path)
+                if response.status_code == 302:
+                    assert response["Location"].startswith("/accounts/login/"), name
+                else:
+                    assert response.status_code in (401, 404, 405), (name, method, response.status_code)
+    assert client.get(f"/media/{analysis.pk}/source").status_code == 404
+    assert Analysis.objects.filter(pk=analysis.pk).exists()
+
+
+def test_lists_hold_only_ones_own(client: Client, stranger: User, analysis: Analysis):
+    client.force_login(stranger)
+    assert client.get("/analyses/").context["page_obj"].paginator.count == 0
+    assert client.get("/api/v1/analyses/").json()["results"] == []
+    assert list(client.get("/").context["recent"]) == []
+
+
+def test_the_owner_gets_in(client: Client, owner: User, analysis: Analysis):
+    """So that the tests above do not pass because everything is broken."""
+    client.force_login(owner)
+    for path in (f"/analyses/{analysis.pk}/", f"/api/v1/analyses/{analysis.pk}/", f"/analyses/{analysis.pk}/delete/"):
+        assert client.get(path).status_code == 200
+    for name in FILES:
+        assert client.head(f"/media/{analysis.pk}/{name}").status_code == 200
+
+
+def test_admin_pages_need_an_administrator(client: Client, stranger: User, analysis: Analysis):
+    paths = [f"/admin/detection/analysis/{analysis.pk}/change/", "/admin/detection/analysis/", "/admin/"]
+    client.force_login(stranger)
+    assert {client.get(path).status_code for path in paths} <= {302, 403}
+    client.force_login(factories.make_user(is_staff=True, is_superuser=True))
+    assert {client.get(path).status_code for path in paths} == {200}
+
+
+# -- WebSocket --------------------------------------------------------------------------------------------------------
+
+
+async def test_a_stranger_is_refused_on_every_socket(stranger: User, analysis: Analysis):
+    patterns = [str(route.pattern) for route in websocket_urlpatterns]
+    assert patterns == ["ws/analyses/<uuid:analysis_id>/", ""], "say in this test what protects the new socket"
+    for user in (stranger, AnonymousUser()):
+        assert await connect(user, f"/ws/analyses/{analysis.pk}/").connect() == 4404
+
+
+async def test_sockets_that_do_not_exist(owner: User):
+    for path in ("/ws/analyses/00000000-0000-4000-8000-000000000000/", "/ws/analyses/7/", "/ws/", "/"):
+        assert await connect(owner, path).connect() == 4404

@@ -1,0 +1,142 @@
+"""What can be sent, what is refused, and what happens without modules."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from tests.e2e.conftest import PASSWORD, PATIENCE, NewContext, expect_verdict, sign_up, upload, upload_one
+
+ANY_VERDICT = re.compile("No signs|Some signs|Strong signs|Cannot tell")
+
+
+def row(page: Page, name: str) -> Locator:
+    return page.locator(".upload-row").filter(has=page.get_by_text(name, exact=True))
+
+
+def test_several_files_at_once_each_with_its_own_fate(page: Page, clip: Path, portrait: Path, tmp_path: Path) -> None:
+    empty = tmp_path / "empty.mp4"
+    empty.touch()
+    letter = tmp_path / "letter.txt"
+    letter.write_text("Dear editor,")
+    disguised = tmp_path / "disguised.mp4"
+    disguised.write_text("This is no video. " * 50)
+
+    upload(page, clip, portrait, empty, letter, disguised)
+
+    expect(row(page, "empty.mp4")).to_contain_text("empty")
+    expect(row(page, "letter.txt")).to_contain_text("cannot be checked")
+    expect(row(page, "disguised.mp4")).to_have_attribute("data-state", "refused")
+    for name in (clip.name, portrait.name):
+        expect(row(page, name).locator(".badge")).to_have_text(ANY_VERDICT, timeout=PATIENCE)
+    assert page.url.endswith("/"), "with several files the upload page stays"
+    page.get_by_role("link", name="History").click()
+    expect(page.locator("tr[data-row]")).to_have_count(2)
+
+
+def test_an_image_is_judged_too(page: Page, portrait: Path) -> None:
+    upload_one(page, portrait)
+
+    verdict = expect_verdict(page)
+
+    expect(page.locator("#picture")).to_be_visible()
+    assert page.evaluate("document.getElementById('picture').naturalWidth") > 0
+    if verdict != "inconclusive":
+        expect(page.locator("#overlay .face-box")).to_have_count(1)
+        expect(page.locator("#inspector-body")).to_be_visible()
+
+
+def test_a_file_that_is_dropped_is_taken(page: Page, portrait: Path) -> None:
+    page.goto("/")
+    dropped = page.evaluate_handle(
+        """async ([name, bytes]) => {
+            const transfer = new DataTransfer();
+            transfer.items.add(new File([new Uint8Array(bytes)], name, { type: "image/jpeg" }));
+            return transfer;
+        }""",
+        [portrait.name, list(portrait.read_bytes())],
+    )
+    page.dispatch_event("#dropzone", "drop", {"dataTransfer": dropped})
+
+    page.wait_for_url(re.compile("/analyses/"))
+    expect_verdict(page)
+
+
+def test_a_broken_video_gets_a_code_and_advice(page: Page, clip: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(clip.read_bytes()[:30_000])
+
+    upload_one(page, broken)
+
+    expect(page.get_by_role("heading", name="This file could not be analysed")).to_be_visible(timeout=PATIENCE)
+    expect(page.locator(".failed code")).to_have_text("unreadable_media")
+    expect(page.get_by_role("button", name="Try again")).to_be_visible()
+
+
+def test_without_modules_everything_can_be_read(new_context: NewContext, clip: Path) -> None:
+    page = sign_up(new_context(java_script_enabled=False))
+    page.locator("input[type=file]").set_input_files(str(clip))
+    page.get_by_role("button", name="Send and check").click()
+
+    page.wait_for_url(re.compile("/analyses/"))
+    for _ in range(120):
+        if page.locator("#verdict").count():
+            break
+        page.wait_for_timeout(1000)
+        page.reload()
+
+    expect(page.locator("#verdict-title")).to_have_text(re.compile(r"\w"))
+    expect(page.locator(".track")).not_to_have_count(0)
+    expect(page.locator("video")).to_be_visible()
+    expect(page.locator("#timeline")).to_be_hidden()
+
+
+def test_without_modules_a_refusal_is_said_in_the_form(new_context: NewContext, tmp_path: Path) -> None:
+    page = sign_up(new_context(java_script_enabled=False))
+    empty = tmp_path / "empty.mp4"
+    empty.touch()
+    page.locator("input[type=file]").set_input_files(str(empty))
+    page.get_by_role("button", name="Send and check").click()
+
+    expect(page.get_by_role("alert")).to_contain_text("empty")
+
+
+def test_delete_asks_first_and_then_really_deletes(page: Page, portrait: Path) -> None:
+    upload_one(page, portrait)
+    expect_verdict(page)
+    address = page.url
+
+    page.get_by_role("link", name="Delete").click()
+    page.get_by_role("link", name="Keep it").click()
+    expect(page).to_have_url(address)
+    page.get_by_role("link", name="Delete").click()
+    page.get_by_role("button", name="Delete for good").click()
+
+    expect(page.get_by_role("heading", name="Nothing checked yet")).to_be_visible()
+    answer = page.goto(address)
+    assert answer is not None
+    assert answer.status == 404
+    expect(page.get_by_role("heading", name="There is nothing here")).to_be_visible()
+
+
+@pytest.mark.parametrize("scripts", [True, False], ids=["modules", "no modules"])
+def test_sign_up_sign_out_sign_in(new_context: NewContext, scripts: bool) -> None:
+    page = sign_up(new_context(java_script_enabled=scripts))
+    page.goto("/accounts/email/")
+    address = page.locator("input[type=radio]").get_attribute("value") or ""
+    assert "@example.org" in address
+
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_role("link", name="Sign in").first).to_be_visible()
+    page.get_by_role("link", name="Sign in").first.click()
+    page.locator("input[type=email]").fill(address)
+    page.locator("input[type=password]").fill("not the password")
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("alert")).to_contain_text("not correct")
+
+    page.locator("input[type=password]").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("heading", name="Check a file")).to_be_visible()

@@ -1,0 +1,136 @@
+"""Verdicts from scores: what counts, what does not, and when the engine must say that it cannot tell."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from detection.engine import aggregation
+from detection.engine.types import ReasonCode, Verdict
+from tests.engine.builders import IMAGE, SPEC, VIDEO, face_score
+
+
+def track_of(logits, *, track=0, media=VIDEO, **quality):
+    scores = [face_score(v, time=float(i), track=track, **quality) for i, v in enumerate(logits)]
+    return aggregation.judge_track(track, scores, media, SPEC)
+
+
+class TestCalibration:
+    def test_is_platts_sigmoid(self):
+        spec = replace(SPEC, slope=2.0, intercept=-1.0)
+        assert aggregation.calibrate(0.5, spec) == pytest.approx(0.5)
+        assert aggregation.calibrate(1.0, spec) == pytest.approx(0.7310586)
+
+    @pytest.mark.parametrize("logit", [-1e9, 1e9])
+    def test_stays_strictly_inside_zero_and_one(self, logit):
+        assert 0 < aggregation.calibrate(logit, SPEC) < 1
+
+    @pytest.mark.parametrize(
+        ("score", "verdict"),
+        [
+            (0.0, Verdict.AUTHENTIC),
+            (0.59, Verdict.AUTHENTIC),
+            (0.6, Verdict.SUSPICIOUS),
+            (0.8, Verdict.MANIPULATED),
+        ],
+    )
+    def test_thresholds_belong_to_the_worse_side(self, score, verdict):
+        assert aggregation.verdict_of(score, SPEC) is verdict
+
+
+class TestTrack:
+    def test_logits_are_averaged_not_scores(self):
+        # Mean probability would be 0.5; the mean logit of -9 and 3 says "no signs".
+        result = track_of([-9, 3, -9, 3])
+        assert result.score == pytest.approx(aggregation.calibrate(-3.0, SPEC))
+        assert result.verdict is Verdict.AUTHENTIC
+
+    def test_a_manipulated_stretch_does_not_drown_in_a_long_genuine_video(self):
+        partial = track_of([-5.0] * 16 + [4.0] * 8 + [-5.0] * 8)
+        assert partial.verdict is Verdict.MANIPULATED
+        assert partial.score == pytest.approx(aggregation.calibrate(4.0, SPEC))
+
+    def test_seven_frames_in_a_row_are_not_enough(self):
+        assert track_of([-5.0] * 16 + [1.5] * 7 + [-5.0] * 9).verdict is Verdict.AUTHENTIC
+
+    def test_a_stretch_below_the_alarm_changes_nothing(self):
+        # 1.0 is a score of 0.73: suspicious, but no alarm.
+        logits = [-2.0] * 16 + [1.0] * 8 + [-2.0] * 8
+        assert track_of(logits).score == pytest.approx(aggregation.calibrate(-1.25, SPEC))
+
+    def test_small_faces_count_less(self):
+        scores = [face_score(4.0, time=t, face_size=112) for t in (0, 1)]
+        scores += [face_score(-4.0, time=t, face_size=64) for t in (2, 3)]
+        assert aggregation.mean_logit(scores) > 0
+
+    def test_unusable_faces_do_not_count(self):
+        scores = [face_score(-5.0, time=float(t)) for t in range(4)]
+        scores += [face_score(9.0, time=float(t), sharpness=1.0) for t in range(4, 7)]
+        result = aggregation.judge_track(0, scores, VIDEO, SPEC)
+        assert result.verdict is Verdict.AUTHENTIC
+        assert len(result.scores) == 7
+
+    @pytest.mark.parametrize(
+        ("quality", "code"),
+        [
+            ({"face_size": 30.0}, ReasonCode.FACE_TOO_SMALL),
+            ({"detail": 0.3}, ReasonCode.FACE_TOO_SMALL),
+            ({"brightness": 5.0}, ReasonCode.TOO_DARK),
+            ({"sharpness": 1.0}, ReasonCode.TOO_BLURRY),
+            ({"face_size": 30.0, "sharpness": 1.0}, ReasonCode.FACE_TOO_SMALL),
+        ],
+    )
+    def test_a_track_that_cannot_be_judged_says_why_and_has_no_score(self, quality, code):
+        result = track_of([9.0] * 8, **quality)
+        assert result.verdict is Verdict.INCONCLUSIVE
+        assert result.score is None
+        assert [r.code for r in result.reasons] == [code]
+        assert result.reasons[0].message
+
+    def test_three_frames_of_a_video_are_too_few(self):
+        assert [r.code for r in track_of([9.0] * 3).reasons] == [ReasonCode.FEW_FRAMES]
+
+    def test_a_video_shorter_than_a_second_is_too_short(self):
+        short = replace(VIDEO, duration=0.04)
+        assert [r.code for r in track_of([9.0], media=short).reasons] == [ReasonCode.TOO_SHORT]
+
+    def test_an_image_needs_one_face_only(self):
+        assert track_of([9.0], media=IMAGE).verdict is Verdict.MANIPULATED
+
+
+class TestSegments:
+    def test_neighbours_join_and_reach_half_way(self):
+        flags = [False, True, True, False, False, True]
+        scores = [face_score(time=float(t), flagged=f) for t, f in enumerate(flags)]
+        assert [(s.start, s.end) for s in aggregation.segments_of(scores)] == [(0.5, 2.5), (4.5, 5.0)]
+
+    def test_everything_flagged_is_one_segment(self):
+        scores = [face_score(time=t / 2, flagged=True) for t in range(5)]
+        assert [(s.start, s.end) for s in aggregation.segments_of(scores)] == [(0.0, 2.0)]
+
+    def test_nothing_flagged_is_no_segment(self):
+        assert aggregation.segments_of([face_score()]) == ()
+
+
+class TestFile:
+    def test_the_worst_credible_track_speaks(self):
+        tracks = [track_of([-5] * 4), track_of([5] * 4, track=1), track_of([9] * 4, track=2, face_size=20.0)]
+        verdict, score, reasons = aggregation.judge_file(tracks)
+        assert (verdict, reasons) == (Verdict.MANIPULATED, ())
+        assert score == tracks[1].score
+
+    def test_without_a_face_there_is_no_score(self):
+        verdict, score, reasons = aggregation.judge_file([])
+        assert (verdict, score) == (Verdict.INCONCLUSIVE, None)
+        assert [r.code for r in reasons] == [ReasonCode.NO_FACE]
+
+    def test_without_a_credible_track_the_longest_says_why(self):
+        tracks = [track_of([9] * 2), track_of([9] * 8, track=1, face_size=20.0)]
+        verdict, score, reasons = aggregation.judge_file(tracks)
+        assert (verdict, score) == (Verdict.INCONCLUSIVE, None)
+        assert [r.code for r in reasons] == [ReasonCode.FACE_TOO_SMALL]
+
+
+def test_every_reason_code_has_a_message():
+    assert set(aggregation.MESSAGES) == set(ReasonCode)
