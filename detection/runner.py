@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.db import transaction
+from django.db import InterfaceError, OperationalError, transaction
 from django.db.models import F, Q
 from django.utils import timezone
 from dramatiq import Retry
@@ -100,10 +100,17 @@ def run(analysis_id: uuid.UUID, *, engine: Callable[[], Pipeline] = pipeline) ->
         claim.hand_back()
         # Not the Shutdown itself: Dramatiq would log that with a traceback, and would wait longer.
         raise Retry("the worker stops", delay=1_000) from None
-    except Exception:
-        # A bug, unless the work was taken away meanwhile: then the files may be gone under our feet.
+    except (OperationalError, InterfaceError):
+        # The database is away, which is not the file's fault: the lease runs out and the sweeper sends it again.
+        raise
+    except Exception as error:
+        # The outermost frame of a worker's job: a bug must end this analysis, not the worker. It is logged with its
+        # traceback either way, but less loudly if the work had been taken away: then the files may have gone under
+        # our feet.
         if claim.fail(ErrorCode.INTERNAL_ERROR):
             logger.exception("analysis %s: failed unexpectedly", analysis_id)
+        else:
+            logger.warning("analysis %s: had been taken away when this was raised", analysis_id, exc_info=error)
     finally:
         claim.clean_up()
 

@@ -11,6 +11,7 @@ from uuid import uuid4
 import dramatiq
 import pytest
 from django.conf import LazySettings
+from django.db import InterfaceError, OperationalError
 from django.utils import timezone
 from dramatiq.middleware import Shutdown, TimeLimitExceeded
 
@@ -241,6 +242,38 @@ def test_a_bug_is_in_the_log_with_its_traceback(caplog: pytest.LogCaptureFixture
     record = next(r for r in caplog.records if r.levelname == "ERROR")
     assert record.exc_info
     assert record.exc_info[0] is ZeroDivisionError
+
+
+def test_a_bug_is_in_the_log_even_if_the_analysis_was_cancelled_meanwhile(caplog: pytest.LogCaptureFixture):
+    analysis = factories.make_analysis()
+
+    def cancel_and_fail(frame: int) -> None:
+        services.cancel(analysis=reload(analysis))
+        raise ZeroDivisionError("a bug")
+
+    runner.run(analysis.pk, engine=FakePipeline(between=cancel_and_fail))
+    assert reload(analysis).status == "cancelled"
+    assert any(r.exc_info and r.exc_info[0] is ZeroDivisionError for r in caplog.records)
+    assert "had been taken away" in caplog.text
+
+
+@pytest.mark.parametrize("away", [OperationalError, InterfaceError])
+def test_a_database_that_is_away_is_not_blamed_on_the_file(away: type[Exception], stored: Callable[[], list[str]]):
+    analysis = factories.make_analysis()
+
+    def lose_the_database(frame: int) -> None:
+        raise away("server closed the connection unexpectedly")
+
+    with pytest.raises(away):
+        runner.run(analysis.pk, engine=FakePipeline(between=lose_the_database))
+    left = reload(analysis)
+    assert (left.status, left.error_code) == ("running", "")
+    assert stored() == [f"{left.upload_id}/source.jpg"]
+
+    Analysis.objects.filter(pk=analysis.pk).update(lease_until=timezone.now() - timedelta(seconds=1))
+    runner.run(analysis.pk, engine=FakePipeline())
+    done = reload(analysis)
+    assert (done.status, done.attempts) == ("succeeded", 2)
 
 
 def test_an_engine_that_cannot_be_built_is_a_failure():
