@@ -343,9 +343,10 @@ class YuNetDetector:
         height, width = image.shape[:2]
         scale = min(1.0, long_side / max(width, height))
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
-        # YuNet wants BGR, and fails on pictures smaller than its coarsest stride: black is added.
+        # YuNet wants BGR. Where its coarsest map (stride 32) is one cell wide or high, OpenCV reads memory that was
+        # never written and reports faces of astronomical size with confidence 1: black is added up to two cells.
         reduced = cv2.cvtColor(_resized(image, size), cv2.COLOR_RGB2BGR)
-        padding = (max(0, 32 - size[1]), max(0, 32 - size[0]))
+        padding = (max(0, 64 - size[1]), max(0, 64 - size[0]))
         reduced = cv2.copyMakeBorder(reduced, 0, padding[0], 0, padding[1], cv2.BORDER_CONSTANT)
         self._network.setInputSize((reduced.shape[1], reduced.shape[0]))
         _, rows = self._network.detect(reduced)

@@ -68,6 +68,7 @@ def test_a_reload_in_the_middle_changes_nothing(page: Page, long_clip: Path, ser
     listener = Listener(page)
     analysis_id = upload_one(page, long_clip)
     wait_until(page, lambda: half_way(listener), "progress before the reload")
+    wait_until(page, lambda: listener.of("analysis.scored"), "scores before the reload: they come in batches")
 
     page.reload()
 

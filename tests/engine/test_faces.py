@@ -128,6 +128,14 @@ def test_finds_nothing_in_noise_and_plain_colours_of_any_size(detector: FaceDete
         assert detector.detect(image) == []
 
 
+@pytest.mark.parametrize("size", [(960, 32), (320, 20), (32, 960), (32, 32)])
+def test_a_narrow_picture_never_gives_a_made_up_face(detector: FaceDetector, size: tuple[int, int]) -> None:
+    # OpenCV's YuNet did, in up to 4 of 10 tries: whatever lay in memory. One try would prove little.
+    rng = np.random.default_rng(0)
+    for _ in range(40):
+        assert detector.detect(rng.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)) == []
+
+
 def test_leaves_out_faces_too_small_to_judge(detector: FaceDetector) -> None:
     image, _ = scene((96, 96), [(ANNA, (30, 30), 20)])
     assert all(face.box.width >= faces.MIN_FACE_WIDTH for face in detector.detect(image))
