@@ -24,8 +24,9 @@ $(VENV)/.server: requirements.txt | $(BIN)/python
 	$(PIP) -r requirements.txt
 	@touch $@
 
-$(VENV)/.dev: requirements.txt requirements-training.txt requirements-dev.txt | $(BIN)/python
+$(VENV)/.dev: requirements.txt requirements-training.txt requirements-mesh.txt requirements-dev.txt | $(BIN)/python
 	$(PIP) -r requirements-dev.txt
+	$(PIP) --no-deps -r requirements-mesh.txt
 	@touch $@ $(VENV)/.server $(VENV)/.training
 
 # A secret key of this machine's own: there is no default one.
@@ -44,8 +45,9 @@ worker: $(VENV)/.server .env
 
 train-tools: $(VENV)/.training
 
-$(VENV)/.training: requirements.txt requirements-training.txt | $(BIN)/python
+$(VENV)/.training: requirements.txt requirements-training.txt requirements-mesh.txt | $(BIN)/python
 	$(PIP) -r requirements-training.txt
+	$(PIP) --no-deps -r requirements-mesh.txt
 	@touch $@ $(VENV)/.server
 
 lint: $(VENV)/.dev

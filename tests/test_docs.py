@@ -51,7 +51,7 @@ def test_every_failure_is_listed():
 
 def test_every_reason_is_listed_or_said_to_be_reserved():
     text = section("A verdict is inconclusive")
-    reserved = {ReasonCode.TOO_COMPRESSED, ReasonCode.HEADS_DISAGREE}
+    reserved = {ReasonCode.HEADS_DISAGREE}
     assert codes(text) == set(ReasonCode) - reserved
     for code in reserved:
         assert f"`{code}`" in text

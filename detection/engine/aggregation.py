@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from detection.engine.registry import ModelSpec, QualityLimits
+from detection.engine.registry import ModelSpec, OperatingPoint, QualityLimits
 from detection.engine.types import (
     FaceScore,
     MediaInfo,
@@ -41,28 +41,30 @@ STRETCH = 8
 SHORT_VIDEO = 1.0  # seconds; below this "too short" explains too few frames
 
 
-def calibrate(logit: float, spec: ModelSpec) -> float:
+def calibrate(logit: float, point: OperatingPoint) -> float:
     """Platt scaling: the probability of manipulation, 0..1, strictly inside so that it can be logged."""
-    z = max(-30.0, min(30.0, spec.slope * logit + spec.intercept))
+    z = max(-30.0, min(30.0, point.slope * logit + point.intercept))
     return 1.0 / (1.0 + math.exp(-z))
 
 
-def verdict_of(score: float, spec: ModelSpec) -> Verdict:
-    if score >= spec.manipulated:
+def verdict_of(score: float, point: OperatingPoint) -> Verdict:
+    if score >= point.manipulated:
         return Verdict.MANIPULATED
-    return Verdict.SUSPICIOUS if score >= spec.suspicious else Verdict.AUTHENTIC
+    return Verdict.SUSPICIOUS if score >= point.suspicious else Verdict.AUTHENTIC
 
 
 def reason(code: ReasonCode) -> Reason:
     return Reason(code, MESSAGES[code])
 
 
-def unusable_because(quality: Quality, limits: QualityLimits) -> ReasonCode | None:
-    """Why a face cannot be judged, or ``None`` when it can. Size first: it explains blur, too."""
+def unusable_because(quality: Quality, limits: QualityLimits, kind: MediaKind) -> ReasonCode | None:
+    """Why a face cannot be judged, or ``None`` when it can. Size first: it explains blur, too, as compression does."""
     if quality.face_size < limits.min_face_size or quality.detail < limits.min_detail:
         return ReasonCode.FACE_TOO_SMALL
     if quality.brightness < limits.min_brightness:
         return ReasonCode.TOO_DARK
+    if quality.blockiness > limits.max_blockiness(kind):
+        return ReasonCode.TOO_COMPRESSED
     return ReasonCode.TOO_BLURRY if quality.sharpness < limits.min_sharpness else None
 
 
@@ -77,7 +79,7 @@ def mean_logit(scores: Sequence[FaceScore]) -> float:
     return float(np.average([s.logit for s in scores], weights=weights))
 
 
-def track_logit(usable: Sequence[FaceScore], spec: ModelSpec) -> float:
+def track_logit(usable: Sequence[FaceScore], point: OperatingPoint) -> float:
     """The logit of a whole track: its mean, or its worst stretch where that alone reaches the alarm.
 
     A face that was exchanged for a few seconds drowns in the mean of a long video. Below the alarm the stretch
@@ -86,7 +88,7 @@ def track_logit(usable: Sequence[FaceScore], spec: ModelSpec) -> float:
     mean = mean_logit(usable)
     stretches = [usable[i : i + STRETCH] for i in range(len(usable) - STRETCH + 1)]
     worst = max((mean_logit(stretch) for stretch in stretches), default=mean)
-    return max(mean, worst) if calibrate(worst, spec) >= spec.manipulated else mean
+    return max(mean, worst) if calibrate(worst, point) >= point.manipulated else mean
 
 
 def segments_of(scores: Sequence[FaceScore]) -> tuple[Segment, ...]:
@@ -106,12 +108,15 @@ def segments_of(scores: Sequence[FaceScore]) -> tuple[Segment, ...]:
 
 def judge_track(track: int, scores: Sequence[FaceScore], media: MediaInfo, spec: ModelSpec) -> TrackResult:
     """Judge one person. ``scores`` are that track's, in order of time, at least one."""
-    problems = [unusable_because(s.quality, spec.quality) for s in scores]
+    problems = [unusable_because(s.quality, spec.quality, media.kind) for s in scores]
     usable = [s for s, problem in zip(scores, problems, strict=True) if problem is None]
     needed = 1 if media.kind is MediaKind.IMAGE else spec.quality.min_frames
-    if len(usable) >= needed:
-        score = calibrate(track_logit(usable, spec), spec)
-        return TrackResult(track, score, verdict_of(score, spec), (), segments_of(scores), tuple(scores))
+    # Strong compression is the whole file's: the few frames that show less of it have lost no less.
+    compressed = 2 * problems.count(ReasonCode.TOO_COMPRESSED) > len(problems)
+    if len(usable) >= needed and not compressed:
+        point = spec.point(media.kind)
+        score = calibrate(track_logit(usable, point), point)
+        return TrackResult(track, score, verdict_of(score, point), (), segments_of(scores), tuple(scores))
     return TrackResult(
         track, None, Verdict.INCONCLUSIVE, (reason(_why_not(problems, usable, media)),), (), tuple(scores)
     )

@@ -25,6 +25,7 @@ from detection.engine.types import (
     FaceScore,
     FloatArray,
     Frame,
+    MediaKind,
     Progress,
     Quality,
     RGBImage,
@@ -74,6 +75,7 @@ class _Run:
     """What one analysis collects."""
 
     listener: Listener
+    kind: MediaKind = MediaKind.IMAGE  # until the file is open and says what it is
     watch: Stopwatch = field(default_factory=Stopwatch)
     waiting: list[_Crop] = field(default_factory=list)
     scores: list[FaceScore] = field(default_factory=list)
@@ -129,6 +131,7 @@ class Pipeline:
             with run.watch("probe"):
                 media = open_media(path, limits=self._limits)
             with media:
+                run.kind = media.info.kind
                 self._score_media(media, run)
                 with run.watch("aggregate"):
                     tracks = self._judge(media, run)
@@ -142,7 +145,7 @@ class Pipeline:
             tracks=tracks,
             total_frames=run.frames_done,
             deepfake_frames=len(flagged),
-            model=self.spec.info,
+            model=self.spec.info(media.info.kind),
             timings={stage: round(seconds, 4) for stage, seconds in run.watch.seconds.items()},
         )
 
@@ -182,21 +185,22 @@ class Pipeline:
         with run.watch("classify"):
             prediction = self._classifier.predict(np.stack([crop.picture for crop in crops]))
         new = [
-            self._face_score(crop, float(logit), evidence)
+            self._face_score(crop, float(logit), evidence, run.kind)
             for crop, logit, evidence in zip(crops, prediction.logits, prediction.evidence, strict=True)
         ]
         run.scores += new
         # One point a frame: the worst of the faces that count.
         worst: dict[float, float] = {}
         for s in new:
-            if aggregation.unusable_because(s.quality, self.spec.quality) is None:
+            if aggregation.unusable_because(s.quality, self.spec.quality, run.kind) is None:
                 worst[s.time] = max(s.score, worst.get(s.time, 0.0))
         if worst:
             run.listener(Scored(tuple(worst.items())))
 
-    def _face_score(self, crop: _Crop, logit: float, evidence: FloatArray) -> FaceScore:
-        score = aggregation.calibrate(logit, self.spec)
-        usable = aggregation.unusable_because(crop.quality, self.spec.quality) is None
+    def _face_score(self, crop: _Crop, logit: float, evidence: FloatArray, kind: MediaKind) -> FaceScore:
+        point = self.spec.point(kind)
+        score = aggregation.calibrate(logit, point)
+        usable = aggregation.unusable_because(crop.quality, self.spec.quality, kind) is None
         return FaceScore(
             track=crop.track,
             index=crop.frame_index,
@@ -207,7 +211,7 @@ class Pipeline:
             quality=crop.quality,
             logit=logit,
             score=score,
-            flagged=usable and score >= self.spec.manipulated,
+            flagged=usable and score >= point.manipulated,
             evidence=evidence,
             crop=crop.picture,
         )

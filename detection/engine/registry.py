@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from detection.engine.errors import ModelError
-from detection.engine.types import ModelInfo
+from detection.engine.types import MediaKind, ModelInfo
 
 WEIGHTS = Path(__file__).parent / "weights"
 REGISTRY = "registry.toml"
@@ -22,18 +22,41 @@ REGISTRY = "registry.toml"
 
 @dataclass(frozen=True, slots=True)
 class QualityLimits:
-    """Below these a face is not judged; units as in :class:`~detection.engine.types.Quality`."""
+    """Outside these a face is not judged; units as in :class:`~detection.engine.types.Quality`."""
 
     min_face_size: float
     min_sharpness: float
     min_brightness: float
     min_detail: float
     min_frames: int  # usable frames that a track of a video needs
+    # Video codecs smooth blocks over where JPEG leaves them: what is left to be seen means a greater loss there.
+    max_video_blockiness: float = 1.4
+    max_image_blockiness: float = 2.0
+
+    def max_blockiness(self, kind: MediaKind) -> float:
+        return self.max_image_blockiness if kind is MediaKind.IMAGE else self.max_video_blockiness
+
+
+@dataclass(frozen=True, slots=True)
+class OperatingPoint:
+    """From logits to verdicts, for one kind of file: the mean of many frames spreads less than a single picture.
+
+    ``slope`` and ``intercept`` are Platt's: sigmoid(slope * logit + intercept). Thresholds are on that score.
+    """
+
+    slope: float
+    intercept: float
+    suspicious: float
+    manipulated: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.suspicious <= self.manipulated < 1:
+            raise ValueError("thresholds must satisfy 0 < suspicious <= manipulated < 1")
 
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
-    """One registered model. ``slope`` and ``intercept`` are Platt's: sigmoid(slope * logit + intercept)."""
+    """One registered model."""
 
     name: str
     version: str
@@ -42,18 +65,19 @@ class ModelSpec:
     architecture: str
     input_size: int  # pixels, square
     crop_margin: float  # see preprocessing.crop_box
-    slope: float
-    intercept: float
-    suspicious: float  # thresholds on the calibrated score
-    manipulated: float
+    image: OperatingPoint
+    video: OperatingPoint
     quality: QualityLimits
     metrics: Mapping[str, Any]
     data: tuple[str, ...]
     licence: str
 
-    @property
-    def info(self) -> ModelInfo:
-        return ModelInfo(self.name, self.version, self.sha256, self.manipulated, self.suspicious)
+    def point(self, kind: MediaKind) -> OperatingPoint:
+        return self.image if kind is MediaKind.IMAGE else self.video
+
+    def info(self, kind: MediaKind) -> ModelInfo:
+        point = self.point(kind)
+        return ModelInfo(self.name, self.version, self.sha256, point.manipulated, point.suspicious)
 
 
 def sha256_of(path: Path) -> str:
@@ -78,10 +102,6 @@ def read_registry(folder: Path = WEIGHTS) -> tuple[str, dict[str, ModelSpec]]:
 
 
 def _spec(name: str, entry: Mapping[str, Any], folder: Path) -> ModelSpec:
-    calibration, thresholds = entry["calibration"], entry["thresholds"]
-    suspicious, manipulated = float(thresholds["suspicious"]), float(thresholds["manipulated"])
-    if not 0 < suspicious <= manipulated < 1:
-        raise ValueError(f"{name}: thresholds must satisfy 0 < suspicious <= manipulated < 1")
     return ModelSpec(
         name=name,
         version=str(entry["version"]),
@@ -90,10 +110,8 @@ def _spec(name: str, entry: Mapping[str, Any], folder: Path) -> ModelSpec:
         architecture=str(entry["architecture"]),
         input_size=int(entry["input_size"]),
         crop_margin=float(entry["crop_margin"]),
-        slope=float(calibration["slope"]),
-        intercept=float(calibration["intercept"]),
-        suspicious=suspicious,
-        manipulated=manipulated,
+        image=OperatingPoint(**{key: float(value) for key, value in entry["image"].items()}),
+        video=OperatingPoint(**{key: float(value) for key, value in entry["video"].items()}),
         quality=QualityLimits(**entry["quality"]),
         metrics=dict(entry["metrics"]),
         data=tuple(entry["data"]),

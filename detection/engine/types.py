@@ -144,6 +144,7 @@ class Quality:
     sharpness: float  # variance of the Laplacian of the luma at network input size
     brightness: float  # mean luma, 0..255
     detail: float  # fraction 0..1 of the crop that lies inside the picture
+    blockiness: float = 1.0  # steps at the borders of 8 x 8 blocks over those inside them; 1: no blocks to be seen
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,76 +1,177 @@
-"""``python -m detection.training COMMAND``: train, release and evaluate the classifier.
-
-train    --config detection/training/configs/first.toml
-release  --config ... --name mobilenetv2-192 --version 1
-evaluate --manifest ../shared/data/faces/manifest.csv [--model NAME]
-sheet    --config ... --output sheet.png
-"""
+"""``python -m detection.training COMMAND``: from a folder of videos to the file that the engine serves."""
 
 from __future__ import annotations
 
-import argparse
+import json
 import os
-import sys
-from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated, Any
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import cv2
 import numpy as np
+import typer
 
-from detection.engine.classifier import LiteRTClassifier
-from detection.engine.registry import WEIGHTS, find_model
-from detection.training.datasets import read_manifest
-from detection.training.evaluate import auc_by_origin, score, table
-from detection.training.release import release
-from detection.training.train import FaceBatches, read_config, train
+from detection.engine.registry import WEIGHTS
+from detection.training import evaluate as evaluation
+from detection.training import experiments, model_card, tables
+from detection.training import prepare as preparation
+from detection.training import release as releasing
+from detection.training import shortcuts as surface
+from detection.training import train as training
+from detection.training.mesh import find_meshes
+from detection.training.sheet import contact_sheet
 
+app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m detection.training")
-    commands = parser.add_subparsers(dest="command", required=True)
-    for name in ("train", "release", "sheet"):
-        command = commands.add_parser(name)
-        command.add_argument("--config", type=Path, required=True)
-        if name == "release":
-            command.add_argument("--name", required=True)
-            command.add_argument("--version", required=True)
-            command.add_argument("--weights-dir", type=Path, default=WEIGHTS)
-        if name == "sheet":
-            command.add_argument("--output", type=Path, required=True)
-    command = commands.add_parser("evaluate")
-    command.add_argument("--manifest", type=Path, required=True)
-    command.add_argument("--model")
-    options = parser.parse_args(arguments)
-    if options.command == "train":
-        print(train(read_config(options.config)))
-    elif options.command == "release":
-        print(release(read_config(options.config), options.name, options.version, options.weights_dir))
-    elif options.command == "sheet":
-        contact_sheet(options.config, options.output)
-    else:
-        print(evaluate(options.manifest, options.model))
-    return 0
+ConfigFile = Annotated[Path, typer.Option("--config", help="TOML file, see detection/training/configs")]
+Seed = Annotated[int | None, typer.Option(help="instead of the configuration's")]
+Output = Annotated[Path | None, typer.Option(help="folder, instead of the configuration's")]
+Results = Annotated[Path, typer.Option(help="JSON file that takes the figures; runs that it has are not repeated")]
 
 
-def evaluate(manifest: Path, model: str | None) -> str:
-    """AUC per manipulation of the shipped file on the manifest's ``val`` rows, as Markdown."""
-    spec = find_model(model)
-    samples = [s for s in read_manifest(manifest) if s.split == "val"]
-    scores = score(samples, LiteRTClassifier(spec), margin=spec.crop_margin, size=spec.input_size)
-    return f"{spec.name} {spec.version} ({spec.sha256[:12]})\n\n{table(auc_by_origin(scores))}"
+def _config(file: Path, seed: int | None = None, output: Path | None = None) -> training.Config:
+    given: dict[str, Any] = {"seed": seed, "output": output}
+    return training.read_config(file, **{key: value for key, value in given.items() if value is not None})
 
 
-def contact_sheet(config: Path, output: Path) -> None:
-    """Write a picture of two batches as training sees them: real and self-blended pairs first."""
-    settings = read_config(config)
-    batches = FaceBatches([s for s in read_manifest(settings.manifest) if s.split == "train"], settings)
-    crops = np.concatenate([batches[0][0], batches[1][0]])
-    rows = [np.hstack(list(crops[i : i + 8])) for i in range(0, len(crops) // 8 * 8, 8)]
-    cv2.imwrite(str(output), cv2.cvtColor(np.vstack(rows), cv2.COLOR_RGB2BGR))
+@app.command()
+def prepare(
+    source: Annotated[Path, typer.Option(help="folder of a collection of videos or pictures")],
+    output: Annotated[Path, typer.Option(help="folder for the crops and manifest.csv")],
+    layout: Annotated[str | None, typer.Option(help="of the collection; recognised when left out")] = None,
+    frames: Annotated[int, typer.Option(help="of each video, evenly")] = 10,
+    limit: Annotated[int | None, typer.Option(help="at most so many media of each split and origin")] = None,
+    yunet_model: Annotated[Path | None, typer.Option(help="find faces with YuNet instead of BlazeFace")] = None,
+) -> None:
+    """Cut the faces out of a collection's videos and pictures. Goes on where an earlier run was stopped."""
+    options = preparation.Options(frames=frames, face_detector="yunet" if yunet_model else "blazeface")
+    summary = preparation.prepare(source, output, layout=layout, options=options, limit=limit, yunet_model=yunet_model)
+    print(f"{summary.manifest}: {sum(summary.crops.values())} crops of {summary.media} media")
+    for name, number in sorted({**summary.crops, **summary.skipped}.items()):
+        print(f"  {name}: {number}")
+
+
+@app.command()
+def sheet(config: ConfigFile, picture: Annotated[Path, typer.Option(help="PNG file to write")]) -> None:
+    """Draw what the augmentation makes of some faces, to be looked at before training."""
+    settings = _config(config)
+    samples = training.training_samples(settings)
+    meshes = {} if settings.meshes is None else find_meshes(samples, settings.meshes)
+    drawn = contact_sheet(samples, meshes, np.random.default_rng(settings.seed), margin=settings.crop_margin)
+    cv2.imwrite(str(picture), cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR))
+
+
+@app.command()
+def train(config: ConfigFile, seed: Seed = None, output: Output = None) -> None:
+    """Train one network. An interrupted run goes on after its last whole epoch."""
+    print(training.train(_config(config, seed, output)))
+
+
+@app.command()
+def average(
+    config: ConfigFile,
+    runs: Annotated[list[Path], typer.Option("--run", help="output folder of a run; once for each")],
+    output: Annotated[Path, typer.Option(help="folder for the averaged weights")],
+) -> None:
+    """Average the weights of several runs that started from the same network."""
+    print(experiments.average(runs, _config(config), output))
+
+
+@app.command()
+def seeds(config: ConfigFile, numbers: Annotated[list[int], typer.Option("--seed")], results: Results) -> None:
+    """Train one configuration from several seeds and note the figures of each."""
+    print(json.dumps(experiments.seeds(_config(config), numbers, results), indent=2))
+
+
+@app.command()
+def leave_one_out(
+    config: ConfigFile,
+    origins: Annotated[list[str], typer.Option("--origin", help="dataset-method, as in ffpp-faceswap")],
+    results: Results,
+) -> None:
+    """Train without one manipulation and test on it, one after the other."""
+    print(json.dumps(experiments.leave_one_out(_config(config), origins, results), indent=2))
+
+
+@app.command()
+def ablation(
+    config: ConfigFile,
+    ingredient: Annotated[str, typer.Option(help="what this variant leaves out or does otherwise")],
+    results: Results,
+    kept: Annotated[bool, typer.Option(help="whether the shipped network does it so")] = False,
+    note: Annotated[str, typer.Option(help="what to say about it")] = "",
+) -> None:
+    """Train one variant and note its figures."""
+    row = experiments.run(_config(config), results, ingredient=ingredient, kept=kept, note=note)
+    print(json.dumps(row, indent=2))
+
+
+@app.command()
+def release(
+    config: ConfigFile,
+    name: Annotated[str, typer.Option(help="of the model in the registry")],
+    version: Annotated[str, typer.Option()],
+    output: Annotated[Path | None, typer.Option(help="the run to release, instead of the configuration's")] = None,
+    weights_dir: Annotated[Path, typer.Option()] = WEIGHTS,
+) -> None:
+    """Export, calibrate, measure and register a trained network; it becomes the default model."""
+    print(releasing.release(_config(config, output=output), name, version, weights_dir))
+
+
+@app.command()
+def evaluate(
+    manifests: Annotated[list[Path], typer.Option("--manifest", help="of face crops; once for each")],
+    output: Annotated[Path, typer.Option(help="folder for report.json, report.csv, scores.csv and the plots")],
+    model: Annotated[str | None, typer.Option(help="registered name; the default model when left out")] = None,
+    weights_dir: Annotated[Path, typer.Option()] = WEIGHTS,
+    clips: Annotated[Path | None, typer.Option(help="manifest of whole videos")] = None,
+    baselines: Annotated[Path | None, typer.Option(help="folder with MesoNet's published weights")] = None,
+    split: Annotated[str, typer.Option()] = "val",
+    robustness_faces: Annotated[int, typer.Option(help="of the full grids; 0 leaves the grids out")] = 400,
+    run: Annotated[Path | None, typer.Option(help="config.json of the exported run, to compare its scores")] = None,
+) -> None:
+    """Measure the registered file: ranking, calibration, operating point, robustness, beside MesoNet."""
+    plan = evaluation.Plan(
+        manifests=tuple(manifests),
+        output=output,
+        clips=clips,
+        baselines=baselines,
+        model=model,
+        weights_dir=weights_dir,
+        split=split,
+        robustness_faces=robustness_faces,
+    )
+    network = None if run is None else experiments.Network(training.read_noted(run))
+    print(tables.markdown(evaluation.run(plan, network=network)))
+
+
+@app.command()
+def describe(config: ConfigFile, results: Results) -> None:
+    """Note what a run is made of, for the model card."""
+    results.write_text(json.dumps(experiments.describe(_config(config)), indent=2, default=str), encoding="utf-8")
+
+
+@app.command()
+def shortcuts(config: ConfigFile, results: Results) -> None:
+    """Measure whether the classes can be told apart without looking at a face, and note it for the model card."""
+    settings = _config(config)
+    found = surface.rows(training.training_samples(settings), settings.recipe)
+    results.write_text(json.dumps({"rows": found}, indent=2), encoding="utf-8")
+
+
+@app.command()
+def card(
+    report: Annotated[Path, typer.Option(help="report.json that evaluate wrote")],
+    results: Annotated[Path | None, typer.Option(help="folder with the experiments' JSON files")] = None,
+    weights_dir: Annotated[Path, typer.Option()] = WEIGHTS,
+) -> None:
+    """Write the model card and its facts beside the registry."""
+    for path in model_card.write(report, results, weights_dir=weights_dir):
+        print(path)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    app()

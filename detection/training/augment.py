@@ -1,7 +1,7 @@
 """What happens to a picture between the camera and us, applied to real and manipulated faces alike.
 
-Every function takes and returns RGB uint8 and draws from the generator that it is given, so one draw can be
-replayed on both members of a pair.
+Every function takes and returns RGB uint8 and draws from the generator that it is given. How often it draws
+depends on the picture's shape alone, so one draw can be replayed on both members of a pair.
 """
 
 from __future__ import annotations
@@ -11,82 +11,72 @@ import numpy as np
 
 from detection.engine.preprocessing import crop_box, extract
 from detection.engine.types import Box, FloatArray, RGBImage
+from detection.training.degradations import (
+    BORDER,
+    beautify,
+    blur_or_sharpen,
+    colour,
+    h264,
+    jpeg,
+    noise,
+    recapture,
+    resize_chain,
+    webp,
+)
 
+__all__ = [
+    "blur_or_sharpen",
+    "colour",
+    "degrade",
+    "jittered_crop_box",
+    "jpeg",
+    "noise",
+    "resize_chain",
+    "training_crop",
+]
 
-def jpeg(image: RGBImage, quality: int, *, chroma_halved: bool = True) -> RGBImage:
-    """One round of JPEG compression at ``quality`` 1..100."""
-    sampling = cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420 if chroma_halved else cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444
-    options = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, sampling]
-    _, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)
-    decoded = cv2.imdecode(data, cv2.IMREAD_COLOR)
-    assert decoded is not None  # it was encoded a line above
-    return np.asarray(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB), np.uint8)
-
-
-def resize_chain(image: RGBImage, rng: np.random.Generator, low: int = 96) -> RGBImage:
-    """Shrink to a random size and come back: what a small upload or a video call does.
-
-    It also evens out that real faces are smaller than manipulated ones in most collections.
-    """
-    height, width = image.shape[:2]
-    side = min(height, width)
-    if side <= low:
-        return image
-    factor = float(np.exp(rng.uniform(np.log(low / side), 0.0)))
-    small = (max(8, round(width * factor)), max(8, round(height * factor)))
-    down = rng.choice([cv2.INTER_AREA, cv2.INTER_LINEAR, cv2.INTER_CUBIC])
-    up = rng.choice([cv2.INTER_LINEAR, cv2.INTER_CUBIC])
-    shrunk = cv2.resize(image, small, interpolation=int(down))
-    return np.asarray(cv2.resize(shrunk, (width, height), interpolation=int(up)), np.uint8)
-
-
-def colour(image: RGBImage, rng: np.random.Generator) -> RGBImage:
-    """Brightness, contrast and white balance; now and then no colour at all."""
-    gains = rng.uniform(0.75, 1.25) * rng.uniform(0.92, 1.08, 3)
-    shifted = image.astype(np.float32) * gains + rng.uniform(-20, 20)
-    if rng.random() < 0.05:
-        shifted = np.repeat(shifted.mean(axis=2, keepdims=True), 3, axis=2)
-    return np.clip(shifted, 0, 255).astype(np.uint8)
-
-
-def noise(image: RGBImage, rng: np.random.Generator) -> RGBImage:
-    """Sensor noise, sigma 1 to 8 levels, half of the time the same in all channels."""
-    channels = 1 if rng.random() < 0.5 else 3
-    grain = rng.normal(0, rng.uniform(1, 8), (*image.shape[:2], channels))
-    return np.clip(image + grain, 0, 255).astype(np.uint8)
-
-
-def blur_or_sharpen(image: RGBImage, rng: np.random.Generator) -> RGBImage:
-    """Defocus or motion blur, or the unsharp mask that phones and sites apply."""
-    kind = rng.integers(3)
-    if kind == 0:
-        return np.asarray(cv2.GaussianBlur(image, (0, 0), float(rng.uniform(0.3, 1.6))), np.uint8)
-    if kind == 1:
-        length = int(rng.integers(2, 6))
-        kernel = np.ones((1, length), np.float32) / length
-        return np.asarray(cv2.filter2D(image, -1, kernel if rng.random() < 0.5 else kernel.T), np.uint8)
-    soft = cv2.GaussianBlur(image, (0, 0), float(rng.uniform(0.8, 2.0)))
-    amount = float(rng.uniform(0.2, 1.0))
-    return np.asarray(cv2.addWeighted(image, 1 + amount, soft, -amount, 0), np.uint8)
+# Shares of pictures left nearly as they were, degraded as a site does it, and degraded badly.
+NEARLY_UNTOUCHED, STRONG = 0.2, 0.15
 
 
 def degrade(image: RGBImage, rng: np.random.Generator) -> RGBImage:
-    """A random chain of degradations, of which a round of JPEG is the most likely part."""
-    if rng.random() < 0.3:
-        image = colour(image, rng)
-    if rng.random() < 0.15:
-        image = blur_or_sharpen(image, rng)
-    if rng.random() < 0.35:
-        image = resize_chain(image, rng)
-    if rng.random() < 0.1:
-        image = noise(image, rng)
-    if rng.random() < 0.6:
-        # A shift of the picture moves the 8x8 grid of the last compression against that of this one.
-        dy, dx = (int(v) for v in rng.integers(0, 8, 2))
-        image = np.roll(image, (dy, dx), (0, 1))
-        image = jpeg(image, int(rng.integers(40, 98)), chroma_halved=bool(rng.random() < 0.8))
-        image = np.roll(image, (-dy, -dx), (0, 1))
+    """A random way through cameras, editors and sites: most pictures get something, a few get it badly."""
+    fate = float(rng.random())
+    if fate < NEARLY_UNTOUCHED:
+        return jpeg(image, int(rng.integers(85, 98)), chroma_halved=bool(rng.random() < 0.6))
+    strong = fate > 1 - STRONG
+    for step, share in (
+        (colour, 0.35),
+        (beautify, 0.06),
+        (blur_or_sharpen, 0.4 if strong else 0.15),
+        (noise, 0.2 if strong else 0.1),
+        (recapture, 0.04),
+    ):
+        if rng.random() < share:
+            image = step(image, rng)
+    for _ in range(int(rng.choice([1, 2, 3], p=[0.6, 0.3, 0.1]))):
+        image = _upload(image, rng, strong=strong)
     return image
+
+
+def _upload(image: RGBImage, rng: np.random.Generator, *, strong: bool) -> RGBImage:
+    """One round of resizing and compression."""
+    if rng.random() < (0.6 if strong else 0.3):
+        image = resize_chain(image, rng, low=100)
+    kind = float(rng.random())
+    # Wherever the codec's blocks lay the last time, they lie elsewhere now.
+    down, right = (int(v) for v in rng.integers(0, 16, 2))
+    image = np.roll(image, (down, right), (0, 1))
+    if kind < 0.5:
+        quality = int(rng.integers(30, 60) if strong else rng.integers(50, 97))
+        image = jpeg(image, quality, chroma_halved=bool(rng.random() < 0.8))
+    elif kind < 0.85:
+        crf = int(rng.integers(32, 41) if strong else rng.integers(18, 34))
+        dx, dy = (int(v) for v in rng.integers(-2, 3, 2))
+        image = h264(image, crf, step=(dx, dy), frames=int(rng.integers(2, 4)))
+    elif kind < 0.93:
+        image = webp(image, int(rng.integers(25, 60) if strong else rng.integers(50, 95)))
+    return np.roll(image, (-down, -right), (0, 1))
 
 
 def jittered_crop_box(landmarks: FloatArray, margin: float, rng: np.random.Generator) -> Box:
@@ -97,12 +87,46 @@ def jittered_crop_box(landmarks: FloatArray, margin: float, rng: np.random.Gener
 
 
 def training_crop(
-    image: RGBImage, landmarks: FloatArray, *, margin: float, size: int, rng: np.random.Generator
-) -> RGBImage:
-    """Degrade, cut, mirror: what one training step sees of one face. Returns (size, size, 3)."""
+    image: RGBImage,
+    landmarks: FloatArray,
+    *,
+    margin: float,
+    size: int,
+    rng: np.random.Generator,
+    mask: FloatArray | None = None,
+) -> tuple[RGBImage, FloatArray | None]:
+    """Degrade, cut, mirror: what one training step sees of one face.
+
+    Args:
+        image: RGB uint8 (height, width, 3).
+        landmarks: (4, 2) in its pixels.
+        margin: of the crop, in face units, as in :func:`~detection.engine.preprocessing.crop_box`.
+        size: side of the crop in pixels.
+        rng: replay it to treat another picture of the same shape in the same way.
+        mask: float32 (height, width) of what was changed; cut and mirrored along, but not degraded.
+
+    Returns:
+        The crop (size, size, 3) and, where a mask was given, its crop (size, size) float32; outside of the
+        picture the mask is mirrored as the picture is.
+    """
     box = jittered_crop_box(landmarks, margin, rng)
-    degraded = degrade(image, rng)
-    crop = extract(degraded, box, size)
-    if rng.random() < 0.5:
+    crop = extract(degrade(image, rng), box, size)
+    flip = rng.random() < 0.5
+    if flip:
         crop = np.ascontiguousarray(crop[:, ::-1])
-    return crop
+    if mask is None:
+        return crop, None
+    part = _extract_mask(mask, box, size)
+    return crop, np.ascontiguousarray(part[:, ::-1]) if flip else part
+
+
+def _extract_mask(mask: FloatArray, box: Box, size: int) -> FloatArray:
+    """:func:`~detection.engine.preprocessing.extract` for one channel of floats."""
+    height, width = mask.shape
+    inside = mask[max(0, box.top) : min(height, box.bottom), max(0, box.left) : min(width, box.right)]
+    if inside.size == 0:
+        return np.zeros((size, size), np.float32)
+    pads = (max(0, -box.top), max(0, box.bottom - height), max(0, -box.left), max(0, box.right - width))
+    padded = cv2.copyMakeBorder(inside, *pads, borderType=BORDER)
+    mode = cv2.INTER_AREA if padded.shape[0] > size else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(padded, (size, size), interpolation=mode), np.float32)

@@ -11,13 +11,14 @@ import tensorflow as tf
 from detection.engine.networks import mobilenetv2
 
 
-def to_litert(weights: Path, output: Path, *, input_size: int) -> Path:
-    """Convert ``.weights.h5`` to a float16 ``.tflite`` that takes one uint8 crop.
+def to_litert(weights: Path, output: Path, *, input_size: int, residual: bool = True) -> Path:
+    """Convert ``.weights.h5`` to a float16 ``.tflite`` that takes one uint8 crop and gives logit and evidence.
 
     Weights are stored as float16 and computed with as float32. int8 is out: fine traces do not survive it.
     """
-    model = mobilenetv2.build(input_size)
-    model.load_weights(weights)
+    full = mobilenetv2.build(input_size, residual=residual)
+    full.load_weights(weights)
+    model = keras.Model(full.input, {name: full.get_layer(name).output for name in ("logit", "evidence")})
     signature = [tf.TensorSpec((1, input_size, input_size, 3), tf.uint8, name="crops")]
     with tempfile.TemporaryDirectory() as folder:
         archive = keras.export.ExportArchive()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import tomllib
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -12,17 +14,20 @@ import numpy as np
 import tomli_w
 
 from detection.engine.classifier import LiteRTClassifier
-from detection.engine.registry import REGISTRY, ModelSpec, QualityLimits, sha256_of
-from detection.training import calibrate
-from detection.training.datasets import read_manifest
-from detection.training.evaluate import Scores, auc_by_origin, by_video, score
+from detection.engine.registry import REGISTRY, ModelSpec, OperatingPoint, QualityLimits, sha256_of
+from detection.engine.types import Verdict
+from detection.training import calibrate, metrics
+from detection.training.datasets import Sample, read_manifests
+from detection.training.evaluate import Scores, auc_by_origin, by_video
 from detection.training.export import to_litert
+from detection.training.scoring import Detector, Faces, judge_videos, score_faces
 from detection.training.train import Config
 
-# Share of real calibration faces that may reach each threshold.
+# Share of real files that may reach each threshold.
 MANIPULATED_FALSE_ALARMS = 0.01
 SUSPICIOUS_FALSE_ALARMS = 0.05
 QUALITY = QualityLimits(min_face_size=64.0, min_sharpness=8.0, min_brightness=25.0, min_detail=0.7, min_frames=4)
+NEUTRAL = OperatingPoint(slope=1.0, intercept=0.0, suspicious=0.5, manipulated=0.5)
 DATA = (
     "FaceForensics++ c23 (FaceForensics terms, research only)",
     "CIPLAB Real and Fake Face Detection (research)",
@@ -43,31 +48,62 @@ def release(config: Config, name: str, version: str, weights_dir: Path) -> str:
     the figures come from ``val``, which neither training nor calibration sees.
     """
     file = weights_dir / f"{name}-v{version}.tflite"
-    to_litert(config.output / "final.weights.h5", file, input_size=config.input_size)
+    to_litert(config.output / "final.weights.h5", file, input_size=config.input_size, residual=config.residual)
     spec = _unmeasured(config, name, version, file)
-    classifier = LiteRTClassifier(spec)
-    samples = read_manifest(config.manifest)
-
-    def scored(split: str) -> Scores:
-        chosen = [s for s in samples if s.split == split]
-        return score(chosen, classifier, margin=spec.crop_margin, size=spec.input_size)
-
-    held_out, val = scored("calibration"), scored("val")
-    calibration = calibrate.fit(held_out)
-    spec = replace(
-        spec,
-        slope=calibration.slope,
-        intercept=calibration.intercept,
-        suspicious=_threshold(held_out, calibration, SUSPICIOUS_FALSE_ALARMS),
-        manipulated=_threshold(held_out, calibration, MANIPULATED_FALSE_ALARMS),
-    )
-    entry = _entry(spec, _metrics(held_out, val, calibration, spec.manipulated))
+    detector = Detector(spec, LiteRTClassifier(spec))
+    samples = read_manifests(config.manifests)
+    held_out = _scored(samples, "calibration", detector)
+    spec = replace(spec, image=image_point(held_out), video=video_point(held_out, spec.quality.min_frames))
+    val = _scored(samples, "val", replace(detector, spec=spec))
+    entry = _entry(spec, _metrics(held_out, val, spec))
     registry = weights_dir / REGISTRY
     document = tomllib.loads(registry.read_text(encoding="utf-8")) if registry.exists() else {"models": {}}
     document["default"] = name
     document["models"][name] = entry
     registry.write_text(tomli_w.dumps(document), encoding="utf-8")
     return tomli_w.dumps({"models": {name: entry}})
+
+
+def _scored(samples: Sequence[Sample], split: str, detector: Detector) -> Faces:
+    return score_faces([s for s in samples if s.split == split], detector, what=split)
+
+
+def image_point(held_out: Faces) -> OperatingPoint:
+    """The operating point of stills: every face is a picture by itself, thresholds are quantiles of real ones."""
+    scores = Scores(held_out.samples, held_out.logits)
+    calibration = calibrate.fit(scores)
+    reals = calibration.apply(held_out.logits[_labels(held_out.samples) == 0])
+    return _point(calibration, *(calibrate.threshold_for(reals, rate) for rate in _RATES))
+
+
+def video_point(held_out: Faces, min_frames: int) -> OperatingPoint:
+    """The operating point of videos. There are few, so thresholds are prediction limits instead of quantiles.
+
+    Where a collection has no videos at all, stills have to do: they spread more, so alarms get rarer.
+    """
+    frames = Counter(s.video for s in held_out.samples)
+    chosen = [i for i, s in enumerate(held_out.samples) if frames[s.video] >= min_frames]
+    videos = by_video(Scores(tuple(held_out.samples[i] for i in chosen), held_out.logits[chosen]))
+    labels = _labels(videos.samples)
+    people = [s.group for s, label in zip(videos.samples, labels, strict=True) if label == 0]
+    if len(set(people)) < 3 or not labels.any():
+        return image_point(held_out)
+    calibration = calibrate.fit(videos)
+    limits = [calibrate.prediction_limit(videos.logits[labels == 0], people, rate) for rate in _RATES]
+    return _point(calibration, *(float(v) for v in calibration.apply(np.array(limits, np.float32))))
+
+
+_RATES = (SUSPICIOUS_FALSE_ALARMS, MANIPULATED_FALSE_ALARMS)
+
+
+def _labels(samples: Sequence[Sample]) -> np.ndarray[Any, np.dtype[np.int64]]:
+    return np.array([s.label for s in samples], np.int64)
+
+
+def _point(calibration: calibrate.Calibration, suspicious: float, manipulated: float) -> OperatingPoint:
+    # Rounded up to what a page shows: a score that reads "0.97" and a threshold that reads "0.97" must agree.
+    limits = (min(0.99, max(0.5, math.ceil(100 * value) / 100)) for value in (suspicious, manipulated))
+    return OperatingPoint(round(calibration.slope, 5), round(calibration.intercept, 5), *limits)
 
 
 def _unmeasured(config: Config, name: str, version: str, file: Path) -> ModelSpec:
@@ -79,10 +115,8 @@ def _unmeasured(config: Config, name: str, version: str, file: Path) -> ModelSpe
         architecture="mobilenetv2",
         input_size=config.input_size,
         crop_margin=config.crop_margin,
-        slope=1.0,
-        intercept=0.0,
-        suspicious=0.5,
-        manipulated=0.5,
+        image=NEUTRAL,
+        video=NEUTRAL,
         quality=QUALITY,
         metrics={},
         data=DATA,
@@ -90,33 +124,26 @@ def _unmeasured(config: Config, name: str, version: str, file: Path) -> ModelSpe
     )
 
 
-def _threshold(held_out: Scores, calibration: calibrate.Calibration, rate: float) -> float:
-    labels = np.array([s.label for s in held_out.samples])
-    reals = calibration.apply(held_out.logits[labels == 0])
-    # Rounded up to what a page shows: a score that reads "0.97" and a threshold that reads "0.97" must agree.
-    threshold = math.ceil(100 * calibrate.threshold_for(reals, rate)) / 100
-    return min(0.99, max(0.5, threshold))
-
-
-def _metrics(held_out: Scores, val: Scores, calibration: calibrate.Calibration, threshold: float) -> dict[str, Any]:
-    videos = by_video(val)
-    labels = np.array([s.label for s in videos.samples])
-    probabilities = calibration.apply(videos.logits)
-    alarms = int((probabilities[labels == 0] >= threshold).sum())
+def _metrics(held_out: Faces, val: Faces, spec: ModelSpec) -> dict[str, Any]:
+    """The figures that the registry carries; ``evaluate`` writes down all the others."""
+    judged = judge_videos(val, spec)
+    labels = judged.labels
+    alarms = int((judged.having((Verdict.MANIPULATED,)) & (labels == 0)).sum())
     reals = int((labels == 0).sum())
+    rows = auc_by_origin(Scores(val.samples, val.logits))
     return {
-        "validation_auc": {row["origin"]: [row["auc"], row["low"], row["high"]] for row in auc_by_origin(val)},
+        "validation_auc": {row["origin"]: [row["auc"], row["low"], row["high"]] for row in rows},
         "validation_real": reals,
         "validation_false_alarms": alarms,
-        "validation_false_alarm_rate_upper_95": round(calibrate.upper_bound(alarms, reals), 4),
+        "validation_false_alarm_rate_upper_95": round(metrics.upper_bound(alarms, reals), 4),
         "validation_manipulated": int((labels == 1).sum()),
-        "validation_detected": int((probabilities[labels == 1] >= threshold).sum()),
-        "validation_ece": round(calibrate.expected_calibration_error(probabilities, labels), 4),
+        "validation_detected": int((judged.having((Verdict.MANIPULATED,)) & (labels == 1)).sum()),
+        "validation_ece": round(calibrate.expected_calibration_error(judged.scores, labels), 4),
         "calibration_faces": len(held_out.samples),
     }
 
 
-def _entry(spec: ModelSpec, metrics: dict[str, Any]) -> dict[str, Any]:
+def _entry(spec: ModelSpec, figures: dict[str, Any]) -> dict[str, Any]:
     return {
         "version": spec.version,
         "file": spec.path.name,
@@ -126,8 +153,8 @@ def _entry(spec: ModelSpec, metrics: dict[str, Any]) -> dict[str, Any]:
         "crop_margin": spec.crop_margin,
         "licence": spec.licence,
         "data": list(spec.data),
-        "calibration": {"slope": round(spec.slope, 5), "intercept": round(spec.intercept, 5)},
-        "thresholds": {"suspicious": spec.suspicious, "manipulated": spec.manipulated},
+        "image": asdict(spec.image),
+        "video": asdict(spec.video),
         "quality": asdict(spec.quality),
-        "metrics": metrics,
+        "metrics": figures,
     }

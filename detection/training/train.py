@@ -1,4 +1,4 @@
-"""Fine-tune a network on labelled faces and self-blends, resumably.
+"""Fine-tune a network on pairs of real and manipulated faces, resumably.
 
 The loop is Keras' own ``fit`` and uses no backend's API, so it runs on TensorFlow, JAX or PyTorch.
 """
@@ -13,142 +13,123 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
-from numpy.typing import NDArray
 
 from detection.engine.networks import mobilenetv2
-from detection.training.augment import training_crop
-from detection.training.datasets import Sample, read_manifest
-from detection.training.pseudo_fakes import self_blend
+from detection.training.batches import FacePairs, Recipe
+from detection.training.datasets import Sample, leave_out, read_manifests
+from detection.training.mesh import find_meshes
 
 
 @dataclass(frozen=True, slots=True)
 class Config:
     """What one training run is made of; read from TOML."""
 
-    manifest: Path
+    manifests: tuple[Path, ...]
     output: Path
     pretrained: Path | None = None  # the backbone's weights to start from
+    start: Path | None = None  # or those of a whole network: an earlier run's ``final.weights.h5``
+    meshes: Path | None = None  # where face meshes are kept between runs; None: pseudo-fakes from five landmarks
+    leave_out: tuple[str, ...] = ()  # origins (dataset-method) that this run must not see
     input_size: int = 192
     crop_margin: float = 2.9
+    residual: bool = True
     seed: int = 1
     batch_size: int = 32
     steps_per_epoch: int = 200
     epochs: int = 12
     learning_rate: float = 4e-4
     weight_decay: float = 1e-4
+    dropout: float = 0.3
     label_smoothing: float = 0.04
+    region_weight: float = 0.5  # of the dense loss, against 1 for the logit's
     ema_momentum: float = 0.998
-    self_blend_share: float = 0.25  # of the manipulated half of a batch
-    real_weights: dict[str, float] = field(default_factory=dict)  # dataset-method -> share
+    pseudo_share: float = 0.5
+    match_resolution: bool = True
+    kinds: dict[str, float] | None = None
+    real_weights: dict[str, float] = field(default_factory=dict)
     fake_weights: dict[str, float] = field(default_factory=dict)
 
+    @property
+    def recipe(self) -> Recipe:
+        return Recipe(
+            input_size=self.input_size,
+            crop_margin=self.crop_margin,
+            batch_size=self.batch_size,
+            steps_per_epoch=self.steps_per_epoch,
+            seed=self.seed,
+            pseudo_share=self.pseudo_share,
+            real_weights=self.real_weights,
+            fake_weights=self.fake_weights,
+            kinds=self.kinds,
+            match_resolution=self.match_resolution,
+        )
 
-def read_config(path: Path) -> Config:
-    """Read a TOML file; paths in it are relative to the working directory."""
-    raw = tomllib.loads(path.read_text(encoding="utf-8"))
-    for key in ("manifest", "output", "pretrained"):
+
+def read_config(path: Path, **overrides: Any) -> Config:
+    """Read a TOML file; paths in it are relative to the working directory. ``overrides`` win over the file.
+
+    A file may name another as its ``base``, relative to itself, and then holds only what differs.
+    """
+    return _config({**_read_toml(path), **overrides})
+
+
+def read_noted(path: Path) -> Config:
+    """Read the ``config.json`` that a run leaves beside its weights."""
+    noted = json.loads(path.read_text(encoding="utf-8"))
+    return _config({key: value for key, value in noted.items() if key in Config.__dataclass_fields__})
+
+
+def _config(raw: dict[str, Any]) -> Config:
+    raw["manifests"] = tuple(Path(p) for p in raw["manifests"])
+    raw["leave_out"] = tuple(raw.get("leave_out", ()))
+    for key in ("output", "pretrained", "start", "meshes"):
         if raw.get(key):
             raw[key] = Path(raw[key])
     return Config(**raw)
 
 
-class FaceBatches(keras.utils.PyDataset):
-    """Balanced batches: half real, half manipulated, sources drawn by weight.
-
-    Batch ``i`` of epoch ``e`` depends on seed, ``e`` and ``i`` alone, so a resumed run sees what an
-    uninterrupted one would have seen.
-    """
-
-    def __init__(self, samples: list[Sample], config: Config, *, first_epoch: int = 0, workers: int = 2) -> None:
-        super().__init__(workers=workers, use_multiprocessing=False, max_queue_size=8)
-        self.config = config
-        self.epoch = first_epoch
-        self.reals = _by_origin([s for s in samples if s.label == 0], config.real_weights)
-        self.fakes = _by_origin([s for s in samples if s.label == 1], config.fake_weights)
-
-    def __len__(self) -> int:
-        return self.config.steps_per_epoch
-
-    def on_epoch_end(self) -> None:
-        self.epoch += 1
-
-    def __getitem__(self, index: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-        rng = np.random.default_rng([self.config.seed, self.epoch, index])
-        half = self.config.batch_size // 2
-        blends = round(half * self.config.self_blend_share)
-        crops: list[NDArray[np.uint8]] = []
-        labels: list[float] = []
-        for _ in range(blends):
-            # Both members of a pair go through the same degradations, by the same draw.
-            sample = _draw(self.reals, rng)
-            real, fake = self_blend(sample.load(), sample.landmarks, rng)
-            replay = int(rng.integers(2**32))
-            for picture, label in ((real, 0.0), (fake, 1.0)):
-                crops.append(self._crop(picture, sample, np.random.default_rng(replay)))
-                labels.append(label)
-        for pool, label in ((self.reals, 0.0), (self.fakes, 1.0)):
-            for _ in range(half - blends):
-                sample = _draw(pool, rng)
-                crops.append(self._crop(sample.load(), sample, rng))
-                labels.append(label)
-        return np.stack(crops), np.array(labels, np.float32)[:, None]
-
-    def _crop(self, picture: NDArray[np.uint8], sample: Sample, rng: np.random.Generator) -> NDArray[np.uint8]:
-        return training_crop(
-            picture,
-            sample.landmarks,
-            margin=self.config.crop_margin,
-            size=self.config.input_size,
-            rng=rng,
-        )
+def _read_toml(path: Path) -> dict[str, Any]:
+    raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    base = raw.pop("base", None)
+    return {**_read_toml(path.parent / base), **raw} if base else raw
 
 
-Pool = tuple[list[list[Sample]], NDArray[np.float64]]
+def training_samples(config: Config) -> list[Sample]:
+    """The rows that a run may see: the train split, less what is left out."""
+    return leave_out([s for s in read_manifests(config.manifests) if s.split == "train"], config.leave_out)
 
 
-def _by_origin(samples: list[Sample], weights: dict[str, float]) -> Pool:
-    origins: dict[str, list[Sample]] = {}
-    for sample in samples:
-        origins.setdefault(sample.origin, []).append(sample)
-    names = [name for name in sorted(origins) if weights.get(name, 1.0) > 0]
-    shares = np.array([weights.get(name, 1.0) for name in names])
-    return [origins[name] for name in names], shares / shares.sum()
-
-
-def _draw(pool: Pool, rng: np.random.Generator) -> Sample:
-    lists, shares = pool
-    chosen = lists[int(rng.choice(len(lists), p=shares))]
-    return chosen[int(rng.integers(len(chosen)))]
+def make_batches(config: Config, *, first_epoch: int = 0) -> FacePairs:
+    samples = training_samples(config)
+    meshes = {} if config.meshes is None else find_meshes(samples, config.meshes)
+    return FacePairs(samples, meshes, config.recipe, first_epoch=first_epoch)
 
 
 def train(config: Config) -> Path:
     """Run, or go on with an interrupted run, and return the path of the averaged weights."""
     config.output.mkdir(parents=True, exist_ok=True)
     keras.utils.set_random_seed(config.seed)
-    samples = [s for s in read_manifest(config.manifest) if s.split == "train"]
-    full = mobilenetv2.build(config.input_size, weights=config.pretrained)
-    model = keras.Model(full.input, full.get_layer("logit").output)  # the evidence map has no label
-    total = config.steps_per_epoch * config.epochs
-    schedule = keras.optimizers.schedules.CosineDecay(
-        1e-5, total, alpha=0.01, warmup_target=config.learning_rate, warmup_steps=min(100, total // 10)
+    full = mobilenetv2.build(
+        config.input_size, dropout=config.dropout, weights=config.pretrained, residual=config.residual
     )
-    optimizer = keras.optimizers.AdamW(
-        schedule,
-        weight_decay=config.weight_decay,
-        use_ema=True,
-        ema_momentum=config.ema_momentum,
-        clipnorm=5.0,
-    )
+    if config.start is not None:
+        full.load_weights(config.start)
+    # The evidence map has no label: it is trained through its mean, the logit.
+    model = keras.Model(full.input, {name: full.get_layer(name).output for name in ("logit", "regions")})
+    optimizer = _optimizer(config)
     model.compile(
         optimizer=optimizer,
-        loss=keras.losses.BinaryCrossentropy(from_logits=True, label_smoothing=config.label_smoothing),
-        metrics=[keras.metrics.BinaryAccuracy(threshold=0.0, name="accuracy")],
+        loss={
+            "logit": keras.losses.BinaryCrossentropy(from_logits=True, label_smoothing=config.label_smoothing),
+            "regions": keras.losses.BinaryCrossentropy(from_logits=True),
+        },
+        loss_weights={"logit": 1.0, "regions": config.region_weight},
+        metrics={"logit": [keras.metrics.BinaryAccuracy(threshold=0.0, name="accuracy")]},
         jit_compile=False,
     )
     state_file = config.output / "epoch.json"
     first = json.loads(state_file.read_text())["epoch"] if state_file.exists() else 0
-    batches = FaceBatches(samples, config, first_epoch=first)
+    batches = make_batches(config, first_epoch=first)
     backup = keras.callbacks.BackupAndRestore(str(config.output / "backup"), delete_checkpoint=False)
     log = keras.callbacks.CSVLogger(str(config.output / "log.csv"), append=first > 0)
     saver = keras.callbacks.LambdaCallback(
@@ -164,8 +145,22 @@ def train(config: Config) -> Path:
     optimizer.finalize_variable_values(model.trainable_variables)
     weights = config.output / "final.weights.h5"
     full.save_weights(weights)
-    (config.output / "config.json").write_text(json.dumps(_plain(asdict(config)), indent=2))
+    (config.output / "config.json").write_text(json.dumps(asdict(config), indent=2, default=str))
     return weights
+
+
+def _optimizer(config: Config) -> Any:
+    total = config.steps_per_epoch * config.epochs
+    schedule = keras.optimizers.schedules.CosineDecay(
+        1e-5, total, alpha=0.01, warmup_target=config.learning_rate, warmup_steps=min(100, total // 10)
+    )
+    return keras.optimizers.AdamW(
+        schedule,
+        weight_decay=config.weight_decay,
+        use_ema=True,
+        ema_momentum=config.ema_momentum,
+        clipnorm=5.0,
+    )
 
 
 def _save_state(path: Path, epoch: int) -> None:
@@ -174,7 +169,3 @@ def _save_state(path: Path, epoch: int) -> None:
 
 def _quiet() -> bool:
     return bool(os.environ.get("VERIFRAME_PLAIN_LOG"))
-
-
-def _plain(values: dict[str, Any]) -> dict[str, Any]:
-    return {key: str(value) if isinstance(value, Path) else value for key, value in values.items()}

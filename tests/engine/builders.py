@@ -7,12 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
-from detection.engine.registry import ModelSpec, QualityLimits
+from detection.engine.registry import ModelSpec, OperatingPoint, QualityLimits
 from detection.engine.types import Box, FaceScore, MediaInfo, MediaKind, Quality
 
 GOOD = Quality(face_size=150.0, sharpness=100.0, brightness=120.0, detail=1.0)
 VIDEO = MediaInfo(MediaKind.VIDEO, "video/mp4", 640, 360, "h264", duration=10.0, fps=25.0, frame_count=250)
 IMAGE = MediaInfo(MediaKind.IMAGE, "image/jpeg", 640, 360, "jpeg")
+
+POINT = OperatingPoint(slope=1.0, intercept=0.0, suspicious=0.6, manipulated=0.8)
 
 SPEC = ModelSpec(
     name="test",
@@ -22,10 +24,8 @@ SPEC = ModelSpec(
     architecture="mobilenetv2",
     input_size=32,
     crop_margin=2.9,
-    slope=1.0,
-    intercept=0.0,
-    suspicious=0.6,
-    manipulated=0.8,
+    image=POINT,
+    video=POINT,
     quality=QualityLimits(min_face_size=64, min_sharpness=8, min_brightness=25, min_detail=0.7, min_frames=4),
     metrics={},
     data=(),

@@ -8,7 +8,7 @@ import pytest
 
 from detection.engine import aggregation
 from detection.engine.types import ReasonCode, Verdict
-from tests.engine.builders import IMAGE, SPEC, VIDEO, face_score
+from tests.engine.builders import IMAGE, POINT, SPEC, VIDEO, face_score
 
 
 def track_of(logits, *, track=0, media=VIDEO, **quality):
@@ -18,13 +18,13 @@ def track_of(logits, *, track=0, media=VIDEO, **quality):
 
 class TestCalibration:
     def test_is_platts_sigmoid(self):
-        spec = replace(SPEC, slope=2.0, intercept=-1.0)
-        assert aggregation.calibrate(0.5, spec) == pytest.approx(0.5)
-        assert aggregation.calibrate(1.0, spec) == pytest.approx(0.7310586)
+        point = replace(POINT, slope=2.0, intercept=-1.0)
+        assert aggregation.calibrate(0.5, point) == pytest.approx(0.5)
+        assert aggregation.calibrate(1.0, point) == pytest.approx(0.7310586)
 
     @pytest.mark.parametrize("logit", [-1e9, 1e9])
     def test_stays_strictly_inside_zero_and_one(self, logit):
-        assert 0 < aggregation.calibrate(logit, SPEC) < 1
+        assert 0 < aggregation.calibrate(logit, POINT) < 1
 
     @pytest.mark.parametrize(
         ("score", "verdict"),
@@ -36,20 +36,28 @@ class TestCalibration:
         ],
     )
     def test_thresholds_belong_to_the_worse_side(self, score, verdict):
-        assert aggregation.verdict_of(score, SPEC) is verdict
+        assert aggregation.verdict_of(score, POINT) is verdict
+
+    def test_stills_and_videos_have_their_own_operating_point(self):
+        spec = replace(SPEC, video=replace(POINT, suspicious=0.3, manipulated=0.4))
+        verdicts = [
+            aggregation.judge_track(0, [face_score(0.0, time=float(i)) for i in range(frames)], media, spec).verdict
+            for media, frames in ((IMAGE, 1), (VIDEO, 8))
+        ]
+        assert verdicts == [Verdict.AUTHENTIC, Verdict.MANIPULATED]
 
 
 class TestTrack:
     def test_logits_are_averaged_not_scores(self):
         # Mean probability would be 0.5; the mean logit of -9 and 3 says "no signs".
         result = track_of([-9, 3, -9, 3])
-        assert result.score == pytest.approx(aggregation.calibrate(-3.0, SPEC))
+        assert result.score == pytest.approx(aggregation.calibrate(-3.0, POINT))
         assert result.verdict is Verdict.AUTHENTIC
 
     def test_a_manipulated_stretch_does_not_drown_in_a_long_genuine_video(self):
         partial = track_of([-5.0] * 16 + [4.0] * 8 + [-5.0] * 8)
         assert partial.verdict is Verdict.MANIPULATED
-        assert partial.score == pytest.approx(aggregation.calibrate(4.0, SPEC))
+        assert partial.score == pytest.approx(aggregation.calibrate(4.0, POINT))
 
     def test_seven_frames_in_a_row_are_not_enough(self):
         assert track_of([-5.0] * 16 + [1.5] * 7 + [-5.0] * 9).verdict is Verdict.AUTHENTIC
@@ -57,7 +65,7 @@ class TestTrack:
     def test_a_stretch_below_the_alarm_changes_nothing(self):
         # 1.0 is a score of 0.73: suspicious, but no alarm.
         logits = [-2.0] * 16 + [1.0] * 8 + [-2.0] * 8
-        assert track_of(logits).score == pytest.approx(aggregation.calibrate(-1.25, SPEC))
+        assert track_of(logits).score == pytest.approx(aggregation.calibrate(-1.25, POINT))
 
     def test_small_faces_count_less(self):
         scores = [face_score(4.0, time=t, face_size=112) for t in (0, 1)]
@@ -78,6 +86,8 @@ class TestTrack:
             ({"detail": 0.3}, ReasonCode.FACE_TOO_SMALL),
             ({"brightness": 5.0}, ReasonCode.TOO_DARK),
             ({"sharpness": 1.0}, ReasonCode.TOO_BLURRY),
+            ({"blockiness": 2.5}, ReasonCode.TOO_COMPRESSED),
+            ({"blockiness": 2.5, "sharpness": 1.0}, ReasonCode.TOO_COMPRESSED),
             ({"face_size": 30.0, "sharpness": 1.0}, ReasonCode.FACE_TOO_SMALL),
         ],
     )
@@ -87,6 +97,15 @@ class TestTrack:
         assert result.score is None
         assert [r.code for r in result.reasons] == [code]
         assert result.reasons[0].message
+
+    def test_blocks_mean_more_in_a_video_than_in_a_picture(self):
+        assert [r.code for r in track_of([9.0] * 8, blockiness=1.7).reasons] == [ReasonCode.TOO_COMPRESSED]
+        assert track_of([9.0], media=IMAGE, blockiness=1.7).verdict is Verdict.MANIPULATED
+
+    @pytest.mark.parametrize(("blocky", "verdict"), [(4, Verdict.MANIPULATED), (5, Verdict.INCONCLUSIVE)])
+    def test_compression_of_most_frames_is_that_of_the_file(self, blocky, verdict):
+        scores = [face_score(9.0, time=float(t), blockiness=2.0 if t < blocky else 1.0) for t in range(9)]
+        assert aggregation.judge_track(0, scores, VIDEO, SPEC).verdict is verdict
 
     def test_three_frames_of_a_video_are_too_few(self):
         assert [r.code for r in track_of([9.0] * 3).reasons] == [ReasonCode.FEW_FRAMES]

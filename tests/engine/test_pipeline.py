@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from detection.engine.errors import EngineError, ErrorCode
 from detection.engine.factory import EngineConfig, build_pipeline
 from detection.engine.pipeline import Pipeline
 from detection.engine.types import Box, Face, MediaKind, Progress, ReasonCode, Scored, Stage, Verdict
+from tests import clips
 from tests.engine.builders import SPEC
 
 LANDMARKS = np.array([[70, 80], [130, 80], [100, 115], [100, 145]], np.float32)
@@ -121,6 +123,58 @@ class TestScripted:
             machine.run(bad)
         assert caught.value.code is ErrorCode.UNREADABLE_MEDIA
         assert machine.run(photo).verdict is Verdict.MANIPULATED
+
+
+def texture(index: int = 0) -> np.ndarray:
+    """A picture with the fine and coarse detail of a photograph, drifting by two pixels a frame."""
+    noise = np.random.default_rng(0).normal(0, 1, (256, 320)).astype(np.float32)
+    coarse, fine = (cv2.GaussianBlur(noise, (0, 0), sigma) for sigma in (8, 1))
+    grey = 128 + 45 * coarse / coarse.std() + 12 * fine / fine.std()
+    drifted = np.roll(grey, 2 * index, axis=1)
+    return np.repeat(np.clip(drifted, 0, 255).astype(np.uint8)[:, :, None], 3, axis=2)
+
+
+class TestCompression:
+    """The same scene, saved with care and saved to nothing."""
+
+    @pytest.fixture
+    def machine(self):
+        return pipeline(ScriptedFaces(0), ScriptedClassifier(5.0), frames=8)
+
+    def film(self, path, crf, paint=texture):
+        options = {"crf": str(crf), "preset": "veryfast"}
+        return clips.video(path, frames=24, size=(320, 256), paint=paint, keyint=250, options=options)
+
+    def assert_too_compressed(self, result):
+        assert (result.verdict, result.score) == (Verdict.INCONCLUSIVE, None)
+        assert [r.code for r in result.reasons] == [ReasonCode.TOO_COMPRESSED]
+        assert result.deepfake_frames == 0
+
+    @pytest.mark.parametrize("crf", [20, 28])
+    def test_what_cameras_and_networks_do_is_judged(self, machine, tmp_path, crf):
+        assert machine.run(self.film(tmp_path / "film.mp4", crf)).verdict is Verdict.MANIPULATED
+
+    def test_a_face_that_hardly_moves_needs_few_bits_and_is_judged(self, machine, tmp_path):
+        path = self.film(tmp_path / "still.mp4", 28, paint=lambda index: texture())
+        assert 8 * path.stat().st_size / (24 * 320 * 256) < 0.1  # bits per pixel
+        assert machine.run(path).verdict is Verdict.MANIPULATED
+
+    def test_a_video_that_was_squeezed_is_not_judged(self, machine, tmp_path):
+        self.assert_too_compressed(machine.run(self.film(tmp_path / "film.mp4", 51)))
+
+    def test_saving_it_again_with_care_does_not_help(self, machine, tmp_path):
+        with av.open(str(self.film(tmp_path / "film.mp4", 51))) as container:
+            frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+        self.assert_too_compressed(machine.run(self.film(tmp_path / "again.mp4", 16, paint=frames.__getitem__)))
+
+    @pytest.mark.parametrize("quality", [40, 75, 95])
+    def test_a_jpeg_of_common_quality_is_judged(self, machine, tmp_path, quality):
+        path = clips.picture(tmp_path / "photo.jpg", Image.fromarray(texture()), quality=quality)
+        assert machine.run(path).verdict is Verdict.MANIPULATED
+
+    def test_a_jpeg_of_the_lowest_quality_is_not(self, machine, tmp_path):
+        path = clips.picture(tmp_path / "photo.jpg", Image.fromarray(texture()), quality=5)
+        self.assert_too_compressed(machine.run(path))
 
 
 @pytest.fixture(scope="module")

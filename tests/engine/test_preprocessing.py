@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from detection.engine.preprocessing import crop_box, extract, face_scale, quality
+from detection.engine.preprocessing import blockiness, crop_box, extract, face_scale, quality
 from detection.engine.types import Box, Face
 
 # right eye, left eye, nose, mouth of an upright face: eyes 40 px apart, mouth 50 px below them
@@ -70,3 +70,38 @@ def test_quality_tells_sharp_from_flat_and_whole_from_cut():
     assert noisy.detail == 1.0
     half_out = Box(-75, 0, 75, 150)
     assert quality(picture, face, half_out, extract(picture, half_out, 96)).detail == pytest.approx(0.5)
+
+
+def mosaic(step: int, block: int = 8, offset: int = 0) -> np.ndarray:
+    """Fine noise, and a brightness of its own for each block of ``block`` pixels."""
+    rng = np.random.default_rng(0)
+    tiles = rng.integers(0, step + 1, (24, 24)).repeat(block, 0).repeat(block, 1)[offset:, offset:]
+    grey = 100 + tiles + rng.integers(0, 6, tiles.shape)
+    return np.repeat(grey.astype(np.uint8)[:, :, None], 3, axis=2)
+
+
+def test_blockiness_grows_with_the_steps_between_blocks():
+    whole = Box(0, 0, 192, 192)
+    none, some, strong = (blockiness(mosaic(step), whole) for step in (0, 6, 30))
+    assert none == pytest.approx(1.0, abs=0.1)
+    assert none < some < strong
+
+
+def test_blocks_lie_where_the_picture_begins_wherever_the_face_is():
+    picture = mosaic(20)
+    here, there = blockiness(picture, Box(16, 16, 112, 112)), blockiness(picture, Box(21, 35, 117, 131))
+    assert min(here, there) > 1.5
+
+
+@pytest.mark.parametrize(("block", "offset"), [(12, 0), (8, 2)])
+def test_a_grid_that_is_not_the_codecs_is_no_compression(block, offset):
+    assert blockiness(mosaic(20, block, offset), Box(0, 0, 184, 184)) < 1.4
+
+
+@pytest.mark.parametrize("box", [Box(0, 0, 12, 40), Box(40, 40, 40, 40), Box(60, 60, 50, 90)])
+def test_too_small_a_part_shows_no_blocks(box):
+    assert blockiness(mosaic(30), box) == 1.0
+
+
+def test_a_flat_picture_shows_no_blocks():
+    assert blockiness(np.full((64, 64, 3), 255, np.uint8), Box(0, 0, 64, 64)) == 1.0

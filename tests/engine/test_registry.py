@@ -9,6 +9,7 @@ import pytest
 from detection.engine.classifier import LiteRTClassifier
 from detection.engine.errors import ErrorCode, ModelError
 from detection.engine.registry import REGISTRY, WEIGHTS, find_model, read_registry, sha256_of
+from detection.engine.types import MediaKind
 
 
 @pytest.fixture
@@ -49,6 +50,13 @@ def test_a_missing_file_is_named(weights):
 def test_an_unknown_name_lists_the_known_ones():
     with pytest.raises(ModelError, match=find_model().name):
         find_model("resnet")
+
+
+def test_an_entry_from_before_compression_was_measured_gets_the_usual_limits(weights):
+    path = weights / REGISTRY
+    path.write_text("".join(line for line in path.read_text().splitlines(True) if "blockiness" not in line))
+    quality = find_model(folder=weights).quality
+    assert 1 < quality.max_blockiness(MediaKind.VIDEO) < quality.max_blockiness(MediaKind.IMAGE)
 
 
 @pytest.mark.parametrize(

@@ -60,10 +60,24 @@ def test_the_threshold_lets_so_many_reals_through_and_no_more(rate, alarms):
     assert (reals >= calibrate.threshold_for(reals, rate)).sum() == alarms
 
 
-def test_clopper_pearson_knows_the_rule_of_three():
-    assert calibrate.upper_bound(0, 299) == pytest.approx(0.01, abs=2e-4)
-    assert calibrate.upper_bound(1, 473) == pytest.approx(0.01, abs=2e-4)
-    assert calibrate.upper_bound(5, 5) == 1.0
+def test_a_handful_of_separated_videos_does_not_make_certain():
+    samples = tuple(sample(i % 2, str(i)) for i in range(20))
+    scores = Scores(samples, np.array([5.0 if i % 2 else -5.0 for i in range(20)], np.float32))
+    assert calibrate.fit(scores).apply(scores.logits).max() == pytest.approx(11 / 12, abs=0.01)
+
+
+def test_one_in_a_hundred_real_videos_reaches_the_prediction_limit():
+    rng = np.random.default_rng(0)
+    reached = []
+    for _ in range(2000):
+        known, new = rng.normal(-1, 2, 8), rng.normal(-1, 2, 50)
+        reached.append((new >= calibrate.prediction_limit(known, [str(i) for i in range(8)], 0.01)).mean())
+    assert np.mean(reached) == pytest.approx(0.01, abs=0.003)
+
+
+def test_two_people_are_too_few_for_a_limit():
+    with pytest.raises(ValueError, match="2 people"):
+        calibrate.prediction_limit(np.zeros(9, np.float32), ["a", "b", "a"] * 3, 0.01)
 
 
 def test_frames_of_a_video_are_averaged():
