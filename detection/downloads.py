@@ -19,7 +19,7 @@ from detection.engine.formats import FORMATS
 from detection.models import Analysis
 
 CHUNK = 256 * 1024
-INLINE = {known.mime for known in FORMATS}
+INLINE = {known.mime for known in FORMATS} | {"image/svg+xml"}  # the latter is never a user's: see locate()
 DERIVED = re.compile(r"(faces|tracks)/\d{1,9}\.jpg|heatmaps/\d{1,9}\.png")
 
 

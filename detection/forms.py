@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
+from urllib.parse import urlencode
 
 from django import forms
 from django.conf import settings
 from django.core.exceptions import ValidationError
+from django.http import QueryDict
+from django.utils.translation import gettext_lazy as _
 
 from detection import validators
 from detection.problems import Refused
+from detection.reports.words import KIND_WORDS, SHORT_VERDICTS, STATUS_WORDS
+from detection.selectors import Wanted
 from detection.validators import AcceptedUpload
+
+MOST_CHOSEN = 100  # analyses of one bulk request; a page of the history has fewer
 
 
 class FilesInput(forms.ClearableFileInput):
@@ -52,3 +60,62 @@ class UploadForm(forms.Form):
         """Code and message of the first refusal."""
         error = self.errors.as_data()["file"][0]
         return str(error.code), str(error.message)
+
+
+class HistoryForm(forms.Form):
+    """What of the history to show. Also reads the query of the API's list."""
+
+    search = forms.CharField(label=_("Name"), required=False, max_length=200, widget=forms.SearchInput)
+    verdict = forms.ChoiceField(
+        label=_("Verdict"), required=False, choices=[("", _("Any verdict")), *SHORT_VERDICTS.items()]
+    )
+    status = forms.ChoiceField(
+        label=_("Status"), required=False, choices=[("", _("Any status")), *STATUS_WORDS.items()]
+    )
+    kind = forms.ChoiceField(label=_("Kind"), required=False, choices=[("", _("Any kind")), *KIND_WORDS.items()])
+    since = forms.DateField(
+        label=_("Sent from"), required=False, widget=forms.DateInput(format="%Y-%m-%d", attrs={"type": "date"})
+    )
+    until = forms.DateField(
+        label=_("Sent until"), required=False, widget=forms.DateInput(format="%Y-%m-%d", attrs={"type": "date"})
+    )
+    sort = forms.ChoiceField(
+        label=_("Order"),
+        required=False,
+        choices=[
+            ("newest", _("Newest first")),
+            ("oldest", _("Oldest first")),
+            ("name", _("By name")),
+            ("highest", _("Highest score first")),
+            ("lowest", _("Lowest score first")),
+        ],
+    )
+
+    def wanted(self) -> Wanted:
+        """What was asked for; a field that cannot be understood asks for nothing."""
+        self.full_clean()
+        given = {name: value for name, value in self.cleaned_data.items() if value}
+        return Wanted(**given)
+
+    @property
+    def is_narrowed(self) -> bool:
+        """Whether something is left out; another order leaves nothing out."""
+        return any(value for name, value in self.cleaned_data.items() if name != "sort")
+
+    def query(self) -> str:
+        """What was asked for and understood, for an address."""
+        return urlencode({name: value for name, value in self.cleaned_data.items() if value})
+
+
+class ChosenForm(forms.Form):
+    """Analyses that were ticked in the history, and what shall be done with them."""
+
+    analysis = forms.TypedMultipleChoiceField(coerce=uuid.UUID, required=False)
+    action = forms.ChoiceField(choices=[("delete", ""), ("retry", "")])
+    confirmed = forms.BooleanField(required=False)
+
+    def __init__(self, data: QueryDict) -> None:
+        super().__init__(data)
+        # Any id is a choice here: which of them exist for the user is the selector's business.
+        ids = data.getlist("analysis")[:MOST_CHOSEN]
+        self.fields["analysis"].choices = [(value, value) for value in ids]  # type: ignore[attr-defined]

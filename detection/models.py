@@ -223,11 +223,11 @@ class FaceScore(models.Model):
             "crop_box": self.crop_box,
             "score": self.score,
             "flagged": self.flagged,
-            "confidence": self.confidence,
+            "confidence": round(self.confidence, 4),
             "quality": {
-                "face_size": self.face_size,
-                "sharpness": self.sharpness,
-                "brightness": self.brightness,
-                "detail": self.detail,
+                "face_size": round(self.face_size, 1),
+                "sharpness": round(self.sharpness, 1),
+                "brightness": round(self.brightness, 1),
+                "detail": round(self.detail, 3),
             },
         }

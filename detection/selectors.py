@@ -3,18 +3,113 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date
 
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+from django.db.models import Count, F, OuterRef, Q, Subquery
+from django.db.models.functions import Lower
 from django.shortcuts import get_object_or_404
 
-from detection.models import Analysis, AnalysisQuerySet
+from detection.engine.types import Verdict
+from detection.models import Analysis, AnalysisQuerySet, FaceTrack
 
 Reader = AbstractBaseUser | AnonymousUser
 
+VERDICTS = [str(word) for word in (Verdict.MANIPULATED, Verdict.SUSPICIOUS, Verdict.AUTHENTIC, Verdict.INCONCLUSIVE)]
+RECENT = 5
+MOST_RECENT = 50
+SORTS = {
+    "newest": ("-created_at",),
+    "oldest": ("created_at",),
+    "name": (Lower("upload__name"), "-created_at"),
+    "highest": (F("score").desc(nulls_last=True), "-created_at"),
+    "lowest": (F("score").asc(nulls_last=True), "-created_at"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which analyses somebody wants to see; an empty field wants all. Days are days in UTC, both inclusive."""
+
+    search: str = ""  # part of the file's name
+    verdict: str = ""
+    kind: str = ""
+    status: str = ""
+    since: date | None = None
+    until: date | None = None
+    sort: str = "newest"  # a key of SORTS
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How many analyses somebody has, by what became of them."""
+
+    total: int
+    by_verdict: dict[str, int]
+    by_status: dict[str, int]
+
+    @property
+    def tiles(self) -> list[tuple[str, int]]:
+        """Word and number: every verdict, and of the statuses those that occur."""
+        verdicts = [(verdict, self.by_verdict.get(verdict, 0)) for verdict in VERDICTS]
+        statuses = [Analysis.Status.RUNNING, Analysis.Status.QUEUED, Analysis.Status.FAILED]
+        return verdicts + [(str(status), self.by_status[status]) for status in statuses if status in self.by_status]
+
 
 def analyses_of(user: Reader) -> AnalysisQuerySet:
-    """Everything that this user may see, newest first, in one query with the uploads."""
-    return Analysis.objects.visible_to(user).select_related("upload").defer("points")
+    """Everything that this user may see, newest first, in one query with the uploads.
+
+    Each has ``thumbnail``: the number of the track whose picture stands for it (the most suspicious one), or None.
+    """
+    pictured = FaceTrack.objects.filter(analysis=OuterRef("pk"), has_thumbnail=True)
+    worst = pictured.order_by(F("score").desc(nulls_last=True), "number").values("number")[:1]
+    visible = Analysis.objects.visible_to(user)
+    return visible.select_related("upload").defer("points").annotate(thumbnail=Subquery(worst))
+
+
+def history(user: Reader, wanted: Wanted) -> AnalysisQuerySet:
+    """Those of the user's analyses that are wanted, in the wanted order."""
+    found = analyses_of(user)
+    if wanted.search:
+        found = found.filter(upload__name__icontains=wanted.search)
+    if wanted.kind:
+        found = found.filter(upload__kind=wanted.kind)
+    if wanted.verdict:
+        found = found.filter(verdict=wanted.verdict)
+    if wanted.status:
+        found = found.filter(status=wanted.status)
+    if wanted.since:
+        found = found.filter(created_at__date__gte=wanted.since)
+    if wanted.until:
+        found = found.filter(created_at__date__lte=wanted.until)
+    return found.order_by(*SORTS[wanted.sort])
+
+
+def recent(user: Reader) -> AnalysisQuerySet:
+    """What the start page shows: everything that still waits or runs, so that a reload loses nothing of a batch, and
+    the newest few."""
+    visible = Analysis.objects.visible_to(user)
+    newest = list(visible.values_list("pk", flat=True)[:RECENT])
+    return analyses_of(user).filter(Q(pk__in=newest) | Q(status__in=Analysis.ACTIVE))[:MOST_RECENT]
+
+
+def counts_of(user: Reader) -> Counts:
+    """For the dashboard, in one query."""
+    rows = Analysis.objects.visible_to(user).order_by().values_list("status", "verdict").annotate(Count("pk"))
+    by_status: dict[str, int] = {}
+    by_verdict: dict[str, int] = {}
+    for status, verdict, number in rows:
+        by_status[status] = by_status.get(status, 0) + number
+        if verdict:
+            by_verdict[verdict] = by_verdict.get(verdict, 0) + number
+    return Counts(sum(by_status.values()), by_verdict, by_status)
+
+
+def chosen(user: Reader, ids: Iterable[uuid.UUID]) -> AnalysisQuerySet:
+    """Of these the ones that exist for this user; the others are left out without a word."""
+    return analyses_of(user).filter(pk__in=list(ids))
 
 
 def get_analysis(user: Reader, analysis_id: uuid.UUID) -> Analysis:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import hashlib
 import logging
 import shutil
+import subprocess
+import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from django.conf import settings
 from django.core.files import File
-from django.core.files.uploadedfile import UploadedFile
+from django.core.files.uploadedfile import SimpleUploadedFile, UploadedFile
 from django.db import transaction
 from django.db.models import F, Q
 from django.utils import timezone
@@ -20,7 +22,7 @@ from dramatiq import DramatiqError
 from redis.exceptions import RedisError
 
 from accounts.models import User
-from detection import progress, tasks
+from detection import progress, tasks, validators
 from detection.models import Analysis, FaceTrack, Upload
 from detection.problems import Refused
 from detection.validators import AcceptedUpload
@@ -31,6 +33,12 @@ logger = logging.getLogger(__name__)
 # queue is the usual reason; the extra message is harmless.
 RESEND_AFTER = timedelta(minutes=10)
 JUST_NOW = timedelta(seconds=10)
+
+# Something to try for those who have no file at hand. Pictures are shipped, videos rendered from them when first asked
+# for; see detection/management/commands/render_samples.py.
+SAMPLE_PICTURES = Path(settings.BASE_DIR, "static", "samples")
+SAMPLES = ("astronaut-pan.mp4", "astronaut-changed-pan.mp4", "astronaut.jpg", "astronaut-changed.jpg")
+RENDER_SECONDS = 120
 Status = Analysis.Status
 
 
@@ -81,6 +89,37 @@ def submit(*, user: User, upload: AcceptedUpload) -> Analysis:
         raise
     logger.info("analysis %s: submitted, %s, %d bytes", analysis.pk, row.mime, row.size)
     return analysis
+
+
+def sample_folder() -> Path:
+    """Where rendered samples lie; a copy of its own goes to each user who tries one."""
+    return Path(settings.MEDIA_ROOT, "samples")
+
+
+def submit_sample(*, user: User, name: str) -> Analysis:
+    """Have one of ``SAMPLES`` analysed as if the user had sent it. Raises Refused if it cannot be rendered."""
+    path = SAMPLE_PICTURES / name if name.endswith(".jpg") else sample_folder() / name
+    if not path.is_file():
+        _render_samples()
+    try:
+        file = SimpleUploadedFile(name, path.read_bytes())
+    except FileNotFoundError:
+        raise Refused("server_error", "This sample cannot be made on this server. The log says why.") from None
+    return submit(user=user, upload=validators.accept(file))
+
+
+def _render_samples() -> None:
+    """In a process of its own: the libraries that it takes are not loaded here."""
+    command = [sys.executable, str(Path(settings.BASE_DIR, "manage.py")), "render_samples"]
+    try:
+        subprocess.run(  # noqa: S603  (nothing in it comes from outside)
+            [*command, "--output", str(sample_folder())],
+            check=True,
+            capture_output=True,
+            timeout=RENDER_SECONDS,
+        )
+    except (subprocess.SubprocessError, OSError) as error:
+        logger.error("samples cannot be rendered: %s %s", error, getattr(error, "stderr", b""))
 
 
 def send(analysis_id: uuid.UUID) -> None:
@@ -160,6 +199,28 @@ def delete(*, analysis: Analysis) -> None:
     if row.is_active:
         row.pk, row.status, row.revision = analysis.pk, Status.CANCELLED, row.revision + 1
         progress.publish(row.pk, progress.updated(row))
+
+
+def retry_all(*, analyses: Iterable[Analysis]) -> tuple[int, int]:
+    """Analyse several anew. Returns how many were begun and how many were not, because they still wait or run."""
+    begun = refused = 0
+    for analysis in analyses:
+        try:
+            retry(analysis=analysis)
+        except Refused:
+            refused += 1
+        else:
+            begun += 1
+    return begun, refused
+
+
+def delete_all(*, analyses: Iterable[Analysis]) -> int:
+    """Remove several, each in a transaction of its own: one that fails must not bring the others back."""
+    deleted = 0
+    for analysis in analyses:
+        delete(analysis=analysis)
+        deleted += 1
+    return deleted
 
 
 def announce(analysis: Analysis) -> None:

@@ -8,24 +8,31 @@ import uuid
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
+from django.core.exceptions import SuspiciousOperation
 from django.core.paginator import Paginator
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 from django.views import defaults
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import requires_csrf_token
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from detection import downloads, reports, selectors, services
-from detection.forms import UploadForm
+from detection.forms import ChosenForm, HistoryForm, UploadForm
 from detection.models import Analysis
 from detection.problems import Refused, problem_response, wants_json
+from detection.reports import card
+from detection.reports.model_card import sections as model_sections
+from detection.reports.page import page_payload, quality_notes
+from detection.reports.table import history_csv
 from detection.validators import ALLOWED_EXTENSIONS
 
 logger = logging.getLogger(__name__)
 
 PER_PAGE = 20
-RECENT = 5
 
 
 @require_safe
@@ -64,6 +71,20 @@ def upload(request: HttpRequest) -> HttpResponse:
     return redirect(analyses[0] if len(analyses) == 1 else "detection:analysis_list")
 
 
+@require_POST
+@login_required
+def sample(request: HttpRequest, name: str) -> HttpResponse:
+    """Have a sample analysed."""
+    if name not in services.SAMPLES:
+        raise Http404
+    assert request.user.is_authenticated
+    try:
+        return redirect(services.submit_sample(user=request.user, name=name))
+    except Refused as refused:
+        messages.error(request, refused.detail)
+        return redirect("detection:home")
+
+
 def _upload_json(request: HttpRequest, form: UploadForm) -> HttpResponse:
     if len(request.FILES.getlist("file")) > 1:
         return problem_response("invalid_request", "Send one file per request.")
@@ -79,7 +100,8 @@ def _upload_page(request: HttpRequest, form: UploadForm, *, status: int = 200) -
         "form": form,
         "max_upload_bytes": settings.MAX_UPLOAD_BYTES,
         "allowed_extensions": ALLOWED_EXTENSIONS,
-        "recent": selectors.analyses_of(request.user)[:RECENT],
+        "recent": selectors.recent(request.user),
+        "counts": selectors.counts_of(request.user),
     }
     return render(request, "detection/upload.html", context, status=status)
 
@@ -88,8 +110,62 @@ def _upload_page(request: HttpRequest, form: UploadForm, *, status: int = 200) -
 @login_required
 @never_cache
 def analysis_list(request: HttpRequest) -> HttpResponse:
-    page = Paginator(selectors.analyses_of(request.user), PER_PAGE).get_page(request.GET.get("page"))
-    return render(request, "detection/analysis_list.html", {"page_obj": page})
+    form = HistoryForm(request.GET)
+    page = Paginator(selectors.history(request.user, form.wanted()), PER_PAGE).get_page(request.GET.get("page"))
+    context = {"page_obj": page, "form": form, "counts": selectors.counts_of(request.user), "query": form.query()}
+    return render(request, "detection/analysis_list.html", context)
+
+
+@require_safe
+@login_required
+@never_cache
+def analysis_export(request: HttpRequest) -> HttpResponse:
+    """The history, filtered as the page is, as CSV."""
+    wanted = HistoryForm(request.GET).wanted()
+    content = history_csv(selectors.history(request.user, wanted).iterator())
+    headers = {"Content-Disposition": 'attachment; filename="veriframe-history.csv"'}
+    return HttpResponse(content, content_type="text/csv; charset=utf-8", headers=headers)
+
+
+@require_POST
+@login_required
+@never_cache
+def analysis_bulk(request: HttpRequest) -> HttpResponse:
+    """Delete what was ticked in the history, after asking, or analyse it anew."""
+    form = ChosenForm(request.POST)
+    narrowed = HistoryForm(request.GET)  # travels along, so that the history comes back as it was
+    narrowed.wanted()
+    query = narrowed.query()
+    back = f"{reverse('detection:analysis_list')}?{query}".removesuffix("?")
+    if not form.is_valid():
+        return bad_request(request, SuspiciousOperation())
+    analyses = list(selectors.chosen(request.user, form.cleaned_data["analysis"]))
+    if not analyses:
+        messages.warning(request, _("Tick at least one analysis first."))
+    elif form.cleaned_data["action"] == "retry":
+        _retry_chosen(request, analyses)
+    elif form.cleaned_data["confirmed"]:
+        number = services.delete_all(analyses=analyses)
+        done = ngettext("%(number)d analysis was deleted.", "%(number)d analyses were deleted.", number)
+        messages.success(request, done % {"number": number})
+    else:
+        context = {"analyses": analyses, "query": query, "back": back}
+        return render(request, "detection/analysis_confirm_delete_many.html", context)
+    return redirect(back)
+
+
+def _retry_chosen(request: HttpRequest, analyses: list[Analysis]) -> None:
+    begun, refused = services.retry_all(analyses=analyses)
+    if begun:
+        done = ngettext("%(number)d analysis begins anew.", "%(number)d analyses begin anew.", begun)
+        messages.success(request, done % {"number": begun})
+    if refused:
+        left = ngettext(
+            "%(number)d was left alone: it is not finished yet.",
+            "%(number)d were left alone: they are not finished yet.",
+            refused,
+        )
+        messages.warning(request, left % {"number": refused})
 
 
 @require_safe
@@ -97,7 +173,17 @@ def analysis_list(request: HttpRequest) -> HttpResponse:
 @never_cache
 def analysis_detail(request: HttpRequest, analysis_id: uuid.UUID) -> HttpResponse:
     analysis = selectors.get_analysis(request.user, analysis_id)
-    context = {"analysis": analysis, "upload": analysis.upload, "report": reports.analysis_payload(analysis)}
+    report = reports.analysis_payload(analysis)
+    context = {
+        "analysis": analysis,
+        "upload": analysis.upload,
+        "report": report,
+        "page_report": page_payload(analysis, report),
+    }
+    if report["result"]:
+        sha256 = analysis.model_sha256
+        context["quality"] = quality_notes(report, card.limits_of(sha256))
+        context["false_alarms"] = card.false_alarms(sha256, analysis.upload.kind)
     return render(request, "detection/analysis_detail.html", context)
 
 
@@ -153,6 +239,23 @@ def file(request: HttpRequest, analysis_id: uuid.UUID, name: str) -> HttpRespons
     if found is None:
         raise Http404
     return downloads.serve(request, found)
+
+
+@require_safe
+def model(request: HttpRequest) -> HttpResponse:
+    """What is known about the model that new analyses are judged by. For everybody: it is no secret."""
+    spec = card.served_model()
+    context = {"spec": spec, "thresholds": card.thresholds(spec), "sections": model_sections(spec)}
+    return render(request, "detection/model.html", context)
+
+
+@require_safe
+def model_plot(request: HttpRequest, name: str) -> HttpResponseBase:
+    """A plot that belongs to the facts about a model."""
+    path = card.plot(name)
+    if path is None:
+        raise Http404
+    return downloads.serve(request, downloads.Download(path, "image/svg+xml", f"{name}.svg"))
 
 
 def _sign_in_first(request: HttpRequest) -> HttpResponse:

@@ -13,4 +13,16 @@ urlpatterns = [
     path("analyses/<uuid:analysis_id>/", views.AnalysisDetail.as_view(), name="analysis-detail"),
     path("analyses/<uuid:analysis_id>/cancel/", views.AnalysisCancel.as_view(), name="analysis-cancel"),
     path("analyses/<uuid:analysis_id>/retry/", views.AnalysisRetry.as_view(), name="analysis-retry"),
+    path(
+        "analyses/<uuid:analysis_id>/report.pdf",
+        views.AnalysisReport.as_view(),
+        {"extension": "pdf"},
+        "analysis-report-pdf",
+    ),
+    path(
+        "analyses/<uuid:analysis_id>/report.json",
+        views.AnalysisReport.as_view(),
+        {"extension": "json"},
+        "analysis-report-json",
+    ),
 ]

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from datetime import datetime
 
+from django.http import HttpResponse, JsonResponse
+from django.utils.http import content_disposition_header
 from rest_framework import status
 from rest_framework.exceptions import NotFound
+from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.pagination import Cursor, CursorPagination
+from rest_framework.parsers import BaseParser
+from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from detection import reports, selectors, services
-from detection.forms import UploadForm
+from detection.forms import HistoryForm, UploadForm
+from detection.models import Analysis
 from detection.problems import Refused
+from detection.reports.pdf import report_pdf
 
 
 class NewestFirst(CursorPagination):
@@ -38,8 +46,13 @@ class AnalysisList(APIView):
     """The caller's analyses."""
 
     def get(self, request: Request) -> Response:
+        """Filter by ``verdict``, ``status``, ``kind``, ``since`` and ``until`` (days), search a name by ``search``."""
+        form = HistoryForm(request.query_params)
+        if not form.is_valid():
+            name, errors = next(iter(form.errors.items()))
+            raise Refused("invalid_request", f"{name}: {errors[0]}")
         pages = NewestFirst()
-        page = pages.paginate_queryset(selectors.analyses_of(request.user), request, view=self)
+        page = pages.paginate_queryset(selectors.history(request.user, form.wanted()), request, view=self)
         return pages.get_paginated_response([reports.analysis_summary(analysis) for analysis in page or []])
 
     def post(self, request: Request) -> Response:
@@ -78,3 +91,36 @@ class AnalysisRetry(APIView):
         services.retry(analysis=selectors.get_analysis(request.user, analysis_id))
         fresh = selectors.get_analysis(request.user, analysis_id)
         return Response(reports.analysis_payload(fresh), status=status.HTTP_202_ACCEPTED)
+
+
+class OurFormat(BaseContentNegotiation):
+    """A report comes in the format that its address names, whatever the client says that it likes."""
+
+    def select_parser(self, request: Request, parsers: Sequence[BaseParser]) -> BaseParser | None:
+        del request
+        return parsers[0] if parsers else None
+
+    def select_renderer(
+        self, request: Request, renderers: Sequence[BaseRenderer], format_suffix: str | None = None
+    ) -> tuple[BaseRenderer, str]:
+        del request, format_suffix
+        return renderers[0], renderers[0].media_type or ""
+
+
+class AnalysisReport(APIView):
+    """What was found, as a file to keep: of an analysis that succeeded or failed."""
+
+    content_negotiation_class = OurFormat
+
+    def get(self, request: Request, analysis_id: uuid.UUID, extension: str) -> HttpResponse:
+        analysis = selectors.get_analysis(request.user, analysis_id)
+        if analysis.status not in (Analysis.Status.SUCCEEDED, Analysis.Status.FAILED):
+            raise Refused("conflict", "There is no report yet: the analysis has no outcome.")
+        if extension == "pdf":
+            response = HttpResponse(report_pdf(analysis), content_type="application/pdf")
+        else:
+            response = JsonResponse(reports.report_json(analysis), json_dumps_params={"indent": 2})
+        name = reports.report_name(analysis, extension)
+        response["Content-Disposition"] = content_disposition_header(as_attachment=True, filename=name) or "attachment"
+        response["Cache-Control"] = "private, no-store"
+        return response

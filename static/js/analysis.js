@@ -3,6 +3,7 @@
 import { LiveCurve } from "./curve.js";
 import { clock } from "./format.js";
 import { follow, isActive } from "./live.js";
+import { notify, offerNotifications } from "./notify.js";
 import { showResult } from "./result.js";
 import { text } from "./texts.js";
 import { localTimes } from "./times.js";
@@ -18,6 +19,7 @@ function start() {
 }
 
 function watch(root, report) {
+  offerNotifications(root.querySelector("#notify"));
   const box = root.querySelector("#live-curve");
   const curve = new LiveCurve(box.querySelector("svg"), report.media?.duration ?? null);
   follow(
@@ -58,6 +60,7 @@ async function replacePage(root) {
   root.replaceWith(fresh);
   document.title = page.title;
   document.getElementById("announce").textContent = page.title;
+  notify(page.title, location.href);
   if (hadFocus) fresh.querySelector("h1").focus();
   start();
 }

@@ -1,4 +1,6 @@
 import { score as scoreText, timecode } from "./format.js";
+
+const NEIGHBOURS = 5; // pictures in the strip, the chosen one among them
 import { text } from "./texts.js";
 
 /** Detail of the selected face: what the network saw, its heat map, score, time and place. */
@@ -7,6 +9,7 @@ export class Inspector {
   constructor(root, samples, onStep) {
     this.root = root;
     this.samples = samples;
+    this.onStep = onStep;
     this.panel = root.querySelector("#inspector");
     this.steps = { previous: -1, next: 1 };
     for (const button of this.panel.querySelectorAll("[data-step]")) {
@@ -36,10 +39,43 @@ export class Inspector {
     this.fact("score", `${scoreText(sample.score)} · ${text(`band.${sample.band}`)}`);
     this.fact("person", text("person", { number: sample.person }));
     this.fact("time", timecode(sample.time));
+    this.fact("size", text("size", { pixels: sample.size }));
+    this.strip(sample);
     this.fact("box", `${left}, ${top} – ${right}, ${bottom} px`);
     for (const button of this.panel.querySelectorAll("[data-step]")) {
       button.disabled = !this.samples.neighbour(sample, this.steps[button.dataset.step]);
     }
+  }
+
+  /** The same person in the frames around this one. */
+  strip(sample) {
+    const list = this.panel.querySelector("#neighbours");
+    if (!list) return;
+    const hadFocus = list.contains(document.activeElement);
+    list.replaceChildren(...this.samples.around(sample, NEIGHBOURS).map((near) => this.neighbour(near, near === sample)));
+    if (hadFocus) list.querySelector("[aria-current]").focus();
+  }
+
+  neighbour(sample, chosen) {
+    const item = document.createElement("li");
+    const button = document.createElement("button");
+    button.type = "button";
+    button.title = text("neighbour", { time: timecode(sample.time), score: scoreText(sample.score) });
+    button.setAttribute("aria-label", button.title);
+    if (chosen) button.setAttribute("aria-current", "true");
+    const picture = document.createElement("span");
+    picture.className = "face-picture";
+    for (const url of [sample.crop_url, sample.heatmap_url].filter(Boolean)) {
+      const image = document.createElement("img");
+      image.src = url;
+      image.alt = "";
+      if (url === sample.heatmap_url) image.className = "face-heat";
+      picture.append(image);
+    }
+    button.append(picture, scoreText(sample.score));
+    button.addEventListener("click", () => this.onStep(sample));
+    item.append(button);
+    return item;
   }
 
   picture(selector, url) {

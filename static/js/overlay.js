@@ -37,7 +37,7 @@ export class Overlay {
   showAt(time) {
     this.time = time;
     this.samples.tracks.forEach((track, i) => {
-      const place = this.samples.placeAt(track, time);
+      const place = this.samples.isShown(track) ? this.samples.placeAt(track, time) : null;
       this.marks[i].group.setAttribute("visibility", place ? "visible" : "hidden");
       if (place) this.place(this.marks[i], place, track);
     });

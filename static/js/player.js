@@ -27,6 +27,12 @@ export class Player {
     this.onTime(time);
   }
 
+  toggle() {
+    // Rejected when a seek or another press of the key comes in between: then it simply does not play.
+    if (this.video.paused) this.video.play().catch((error) => console.warn("Playing was interrupted:", error));
+    else this.video.pause();
+  }
+
   tell() {
     if (this.video.seeking) return;
     // A seek ends at the nearest picture, some milliseconds off; the sample that was asked for is what counts.

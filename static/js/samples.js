@@ -1,8 +1,9 @@
 /** The scored faces of a report, put in order for looking up. A sample is one face in one examined frame. */
 
 export class Samples {
-  /** @param {object} report the API's JSON of an analysis that succeeded */
-  constructor({ result }) {
+  /** @param {object} report the page's JSON of an analysis that succeeded, see detection/reports/page.py */
+  constructor({ result, pictures }) {
+    this.hidden = new Set(); // people that the user switched off
     this.threshold = result.threshold;
     this.suspicious = result.suspicious_threshold;
     this.tracks = result.tracks.map((track, position) => ({ ...track, person: position + 1, samples: [] }));
@@ -12,7 +13,10 @@ export class Samples {
       for (const face of frame.faces) {
         const track = byId.get(String(face.track));
         if (!track) continue;
-        const sample = { ...face, time: frame.time, index: frame.index, person: track.person };
+        const sample = { flagged: false, ...face, time: frame.time, index: frame.index, person: track.person };
+        const stored = face.picture !== undefined;
+        sample.crop_url = stored ? `${pictures}faces/${face.picture}.jpg` : null;
+        sample.heatmap_url = stored ? `${pictures}heatmaps/${face.picture}.png` : null;
         sample.band = this.band(sample);
         track.samples.push(sample);
         this.all.push(sample);
@@ -49,7 +53,8 @@ export class Samples {
   }
 
   worstAt(time) {
-    return this.at(time).reduce((best, sample) => (best && best.score >= sample.score ? best : sample), null);
+    const shown = this.at(time).filter((sample) => this.isShown(sample));
+    return shown.reduce((best, sample) => (best && best.score >= sample.score ? best : sample), null);
   }
 
   find(index, track) {
@@ -61,11 +66,43 @@ export class Samples {
     return own.find((sample) => sample.flagged) ?? own[0] ?? null;
   }
 
+  /** Shows or hides a person everywhere. */
+  show(track, visible) {
+    const { person } = this.tracks.find(({ id }) => String(id) === String(track));
+    if (visible) this.hidden.delete(person);
+    else this.hidden.add(person);
+  }
+
+  isShown({ person }) {
+    return !this.hidden.has(person);
+  }
+
+  /** A person's face that speaks loudest. */
+  worstOf(track) {
+    const own = this.all.filter((sample) => String(sample.track) === String(track));
+    return own.reduce((best, sample) => (best && best.score >= sample.score ? best : sample), null);
+  }
+
+  /** The face after (1) or before (-1) another one in a picture; goes round at the end. */
+  nextFace(sample, direction) {
+    const shown = this.all.filter((other) => this.isShown(other));
+    const place = shown.indexOf(sample) + direction;
+    return shown.at(place === shown.length ? 0 : place) ?? null;
+  }
+
+  /** Up to `count` samples of the same person around one in time, itself among them. */
+  around(sample, count) {
+    const own = this.tracks[sample.person - 1].samples;
+    const start = Math.max(0, Math.min(own.indexOf(sample) - Math.floor(count / 2), own.length - count));
+    return own.slice(start, start + count);
+  }
+
   /** The next flagged sample after (1) or before (-1) a time; goes round at the end. */
   nextFlagged(time, direction) {
-    const later = this.flagged.filter((sample) => sample.time > time + this.slack);
-    const earlier = this.flagged.filter((sample) => sample.time < time - this.slack);
-    return direction > 0 ? (later[0] ?? this.flagged[0]) : (earlier.at(-1) ?? this.flagged.at(-1));
+    const shown = this.flagged.filter((sample) => this.isShown(sample));
+    const later = shown.filter((sample) => sample.time > time + this.slack);
+    const earlier = shown.filter((sample) => sample.time < time - this.slack);
+    return direction > 0 ? (later[0] ?? shown[0]) : (earlier.at(-1) ?? shown.at(-1));
   }
 
   /** The neighbour in time of the same person, or null. */

@@ -19,10 +19,9 @@ export class Timeline {
     this.samples = samples;
     this.handlers = handlers;
     this.duration = Math.max(report.media.duration ?? 0, samples.times.at(-1) ?? 0) || 1;
-    this.lanes = samples.tracks.filter((track) => track.samples.length);
     this.time = 0;
     this.svg = draw("svg", { "aria-hidden": "true" }, element);
-    element.hidden = !this.lanes.length;
+    this.chooseLanes();
     set(element, { "aria-valuemin": 0, "aria-valuemax": this.duration.toFixed(1) });
     new ResizeObserver(() => this.redraw()).observe(element);
     element.addEventListener("pointerdown", (event) => this.pressed(event));
@@ -30,6 +29,12 @@ export class Timeline {
     element.addEventListener("pointerup", () => (this.dragging = false));
     element.addEventListener("keydown", (event) => this.keyed(event));
     this.redraw();
+  }
+
+  /** A lane for everybody who has scores and is not switched off. */
+  chooseLanes() {
+    this.lanes = this.samples.tracks.filter((track) => track.samples.length && this.samples.isShown(track));
+    this.element.hidden = !this.lanes.length;
   }
 
   x(time) {
@@ -112,8 +117,10 @@ export class Timeline {
   markSelected() {
     if (!this.ring || !this.selected) return;
     const lane = this.lanes.findIndex((track) => track.person === this.selected.person);
+    set(this.ring, { visibility: lane < 0 ? "hidden" : "visible" });
+    if (lane < 0) return;
     const place = { cx: this.x(this.selected.time), cy: this.y(lane, this.samples.level(this.selected.score)) };
-    set(this.ring, { ...place, visibility: "visible" });
+    set(this.ring, place);
   }
 
   timeOf(event) {

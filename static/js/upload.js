@@ -3,6 +3,7 @@
 import { badge, wordOf } from "./badges.js";
 import { bytes, clock, score } from "./format.js";
 import { follow, isActive } from "./live.js";
+import { notify, offerNotifications } from "./notify.js";
 import { text } from "./texts.js";
 
 const AT_ONCE = 2;
@@ -18,6 +19,7 @@ const limits = {
   extensions: form.dataset.extensions.split(" ").map((name) => name.replace(/^\./, "").toLowerCase()),
 };
 const waiting = [];
+const rows = [];
 let sending = 0;
 
 /** Why a file need not be sent at all, or null. The server checks again and looks into the file as well. */
@@ -41,6 +43,7 @@ class Row {
     this.part("[data-action=stop]").addEventListener("click", () => this.stop());
     this.part("[data-action=retry]").addEventListener("click", () => this.queue());
     list.append(this.element);
+    rows.push(this);
     const reason = refusal(file);
     if (reason) this.refuse(reason, false);
     else this.queue();
@@ -53,6 +56,12 @@ class Row {
   say(words, state) {
     this.part(".upload-state").textContent = words;
     this.element.dataset.state = state;
+    showTogether();
+  }
+
+  /** Whether nothing more will happen to it by itself. */
+  get ended() {
+    return ["refused", "stopped", "succeeded", "failed", "cancelled"].includes(this.element.dataset.state);
   }
 
   offer({ stop = false, retry = false, open = null }) {
@@ -137,10 +146,15 @@ class Row {
       { wsPath: answer.ws_url, pollUrl: answer.poll_url },
       {
         onState: (state) => isActive(state.status) && this.showAnalysis(state),
-        onConnection: (how) => how === "gone" && this.refuse(text("connection.gone"), false),
+        onConnection: (how) => this.showConnection(how),
         onEnd: (state) => this.showEnd(state),
       },
     );
+  }
+
+  showConnection(how) {
+    if (how === "gone") this.refuse(text("connection.gone"), false);
+    else if (how === "lost") this.say(text("connection.lost"), "lost");
   }
 
   showAnalysis(state) {
@@ -158,7 +172,16 @@ class Row {
     this.say(words, state.status);
     const word = this.part(".upload-badge").textContent.trim();
     announce.textContent = text("done", { name: this.file.name, word });
+    notify(announce.textContent, this.part("[data-action=open]").href);
   }
+}
+
+/** How far all of them are: over the list, and in the title for those who look at another tab. */
+function showTogether() {
+  if (rows.length < 2) return;
+  const numbers = { done: rows.filter((row) => row.ended).length, total: rows.length };
+  document.title = text("title.batch", numbers);
+  document.getElementById("uploads-count").textContent = text("uploads.together", numbers);
 }
 
 function sendNext() {
@@ -172,9 +195,15 @@ function take(files) {
   if (!files.length) return;
   list.hidden = false;
   const openWhenSent = files.length === 1 && !list.children.length;
+  document.getElementById("uploads-head").hidden = openWhenSent;
   for (const file of files) new Row(file, openWhenSent);
 }
 
+// What has been sent goes on without this page; what has not is lost with it.
+addEventListener("beforeunload", (event) => {
+  if (waiting.length || rows.some((row) => row.element.dataset.state === "sending")) event.preventDefault();
+});
+offerNotifications(document.getElementById("notify"));
 form.classList.add("is-enhanced");
 form.addEventListener("submit", (event) => event.preventDefault());
 input.addEventListener("change", () => {

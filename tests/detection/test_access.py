@@ -25,7 +25,18 @@ pytestmark = pytest.mark.django_db(transaction=True)
 METHODS = ["get", "head", "post", "put", "patch", "delete", "options"]
 FILES = ["source", "faces/0.jpg", "heatmaps/0.png", "tracks/0.jpg"]
 # Belong to nobody in particular, or answer about the visitor's own things only.
-OPEN = {"detection:home", "detection:health", "detection:upload", "detection:analysis_list", "api:analysis-list"}
+OPEN = {
+    "detection:home",
+    "detection:health",
+    "detection:upload",
+    "detection:analysis_list",
+    "detection:analysis_export",
+    "detection:analysis_bulk",
+    "detection:sample",
+    "detection:model",
+    "detection:model_plot",
+    "api:analysis-list",
+}
 # Django's and allauth's own, each with its own protection.
 NOT_OURS = ("admin", "account_")
 

@@ -35,12 +35,19 @@ def test_programs_get_the_health_answer_at_the_root(client: Client, settings: La
 
 
 def test_an_owner_gets_the_upload_page(owner_client: Client, owner: User):
-    recent = [factories.make_analysis(owner) for _ in range(7)]
+    recent = [factories.make_analysis(owner, status="cancelled") for _ in range(7)]
     response = owner_client.get("/")
     assert response.status_code == 200
     assert [a.pk for a in response.context["recent"]] == [a.pk for a in reversed(recent[2:])]
     assert response.context["max_upload_bytes"] == 100 * 1024 * 1024
     assert "webp" in response.context["allowed_extensions"]
+
+
+def test_the_upload_page_forgets_nothing_that_still_runs(owner_client: Client, owner: User):
+    waiting = factories.make_analysis(owner)
+    newer = [factories.make_analysis(owner, status="succeeded", verdict="authentic") for _ in range(6)]
+    shown = [a.pk for a in owner_client.get("/").context["recent"]]
+    assert shown == [a.pk for a in reversed(newer[1:])] + [waiting.pk]
 
 
 def test_one_file_leads_to_its_analysis(owner_client: Client, owner: User, queued, django_capture_on_commit_callbacks):
@@ -168,6 +175,16 @@ def test_the_page_of_a_result(owner_client: Client, owner: User):
     response = owner_client.get(analysis.get_absolute_url())
     assert response.status_code == 200
     assert response.context["report"]["result"]["verdict"] == "manipulated"
+
+
+@pytest.mark.parametrize("kind", ["video", "image"])
+def test_without_a_face_there_is_nothing_to_operate(owner_client: Client, owner: User, kind: str):
+    upload = factories.make_upload(owner, kind=kind)
+    nobody = factories.make_analysis(upload=upload, status="succeeded", verdict="inconclusive")
+    page = owner_client.get(nobody.get_absolute_url()).content.decode()
+    assert 'id="stage-area"' in page
+    for part in ("zoom-in", "show-boxes", "viewer-keys", "inspector"):
+        assert f'id="{part}"' not in page
 
 
 @pytest.mark.parametrize("count", [0, 1, 45])

@@ -127,6 +127,26 @@ def long_clip(clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def two_people(clip: Path, shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two real persons side by side, the left one manipulated."""
+    path = tmp_path_factory.mktemp("media") / "two people.mp4"
+    real = sorted((shared_data / "clips/val/real").glob("*.mp4"))[1]
+    side_by_side = "[0:v]scale=-2:480[a];[1:v]scale=-2:480[b];[a][b]hstack=inputs=2:shortest=1"
+    command = ["ffmpeg", "-nostdin", "-v", "error", "-i", str(clip), "-i", str(real), "-filter_complex", side_by_side]
+    subprocess.run([*command, "-an", str(path)], check=True, timeout=120)
+    return path
+
+
+@pytest.fixture(scope="session")
+def group_picture(two_people: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A picture with two faces."""
+    path = tmp_path_factory.mktemp("media") / "two people.jpg"
+    with av.open(str(two_people)) as container:
+        next(container.decode(video=0)).to_image().save(path, quality=95)
+    return path
+
+
+@pytest.fixture(scope="session")
 def portrait(clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A picture with a face: the clip's first frame."""
     path = tmp_path_factory.mktemp("media") / "portrait.jpg"

@@ -41,8 +41,8 @@ def player_time(page: Page) -> float:
     return float(video.evaluate("video => video.currentTime"))
 
 
-def expect_player_at(page: Page, time: float) -> None:
-    assert player_time(page) == pytest.approx(time, abs=0.06)
+def expect_player_at(page: Page, time: float, *, off: float = 0.06) -> None:
+    assert player_time(page) == pytest.approx(time, abs=off)
 
 
 def test_keys_step_through_the_timeline_and_player_and_detail_follow(result: Page) -> None:
@@ -87,7 +87,7 @@ def test_a_flagged_frame_opens_in_player_and_detail(result: Page) -> None:
         (face["score"], frame["time"])
         for frame in report(result)["result"]["frames"]
         for face in frame["faces"]
-        if face["flagged"]
+        if face.get("flagged")
     ]
     cards = result.locator(".face-card")
     expect(cards).to_have_count(len(flagged))
@@ -102,16 +102,16 @@ def test_a_flagged_frame_opens_in_player_and_detail(result: Page) -> None:
     expect(card).to_have_attribute("aria-current", "true")
     expect_player_at(result, seconds(card.locator(".figure").last.inner_text()))
     for picture in (".face-crop", ".face-heat"):
-        shown = result.locator(f"#inspector {picture}")
+        shown = result.locator(f"#inspector-picture {picture}")
         expect(shown).to_have_js_property("complete", True)
         assert shown.evaluate("image => image.naturalWidth") > 0
     result.locator("#heat-opacity").fill("0")
-    expect(result.locator("#inspector .face-heat")).to_have_css("opacity", "0")
+    expect(result.locator("#inspector-picture .face-heat")).to_have_css("opacity", "0")
 
 
 def test_the_next_flagged_button_goes_on_in_time(result: Page) -> None:
     frames = report(result)["result"]["frames"]
-    flagged = [frame["time"] for frame in frames if any(face["flagged"] for face in frame["faces"])]
+    flagged = [frame["time"] for frame in frames if any(face.get("flagged") for face in frame["faces"])]
     button = result.get_by_role("button", name="Next flagged")
     if not flagged:
         expect(button).to_be_disabled()
@@ -122,6 +122,128 @@ def test_the_next_flagged_button_goes_on_in_time(result: Page) -> None:
     for time in [*after_start, flagged[0]][:3]:  # goes round after the last one
         button.click()
         expect(timeline).to_have_attribute("aria-valuenow", f"{time:.2f}")
+
+
+# -- Several people ----------------------------------------------------------------------------------------------------
+
+
+def chosen_person(page: Page) -> str:
+    return page.locator("[data-fact=person]").inner_text()
+
+
+def test_each_person_can_be_looked_at_and_hidden(page: Page, two_people: Path) -> None:
+    upload_one(page, two_people)
+    expect_verdict(page)
+    expect(page.locator(".track")).to_have_count(2)
+    expect(page.locator(".track .badge")).to_have_count(2)
+    expect(page.locator("#timeline .lane-name")).to_have_count(2)
+
+    page.get_by_role("link", name="Look at person 2").click()
+    assert chosen_person(page) == "Person 2"
+    expect(page.locator(SHOWN_BOX)).to_have_count(2)
+
+    page.get_by_label("Show person 1").uncheck()
+    expect(page.locator(SHOWN_BOX)).to_have_count(1)
+    expect(page.locator("#timeline .lane-name")).to_have_text("Person 2")
+    cards_of_first = page.locator('.face-card[data-track="0"]')
+    for number in range(min(3, cards_of_first.count())):
+        expect(cards_of_first.nth(number)).to_be_hidden()
+    page.locator("#timeline").press("End")
+    assert chosen_person(page) == "Person 2"
+
+    page.get_by_label("Show person 1").check()
+    expect(page.locator("#timeline .lane-name")).to_have_count(2)
+
+
+def test_keys_on_the_player(page: Page, two_people: Path) -> None:
+    upload_one(page, two_people)
+    expect_verdict(page)
+    stage = page.locator("#stage-area")
+    stage.focus()
+
+    page.keyboard.press("+")
+    expect(stage).to_have_attribute("data-zoom", "1.5")
+    page.keyboard.press("+")
+    page.keyboard.press("-")
+    expect(stage).to_have_attribute("data-zoom", "1.5")
+    page.keyboard.press("0")
+    expect(stage).to_have_attribute("data-zoom", "1")
+
+    frames = report(page)["result"]["frames"]
+    flagged = [frame["time"] for frame in frames if any(face.get("flagged") for face in frame["faces"])]
+    page.locator("#timeline").press("Home")
+    stage.focus()
+    if len(flagged) > 2:
+        now = frames[0]["time"]
+        for _ in range(2):
+            page.keyboard.press("n")
+            now = next(time for time in flagged if time > now)
+            expect_player_at(page, now)
+        page.keyboard.press("p")
+        expect_player_at(page, max(time for time in flagged if time < now))
+
+    page.evaluate("document.getElementById('video').muted = true")
+    page.keyboard.press("Space")
+    expect(page.locator("#video")).to_have_js_property("paused", False)
+    page.keyboard.press("Space")
+    expect(page.locator("#video")).to_have_js_property("paused", True)
+
+    page.locator("#heat-opacity").focus()  # elsewhere the same keys mean what they always mean
+    page.keyboard.press("+")
+    expect(stage).to_have_attribute("data-zoom", "1")
+
+
+def test_zoom_keeps_the_face_in_sight(result: Page) -> None:
+    result.get_by_role("button", name="Zoom in").click()
+    result.get_by_role("button", name="Zoom in").click()
+    stage, face = result.locator("#stage-area").bounding_box(), result.locator(SHOWN_BOX).first.bounding_box()
+    assert stage is not None
+    assert face is not None
+    middle = (face["x"] + face["width"] / 2, face["y"] + face["height"] / 2)
+    assert stage["x"] < middle[0] < stage["x"] + stage["width"]
+    assert stage["y"] < middle[1] < stage["y"] + stage["height"]
+
+
+def test_the_frames_just_before_and_after(result: Page) -> None:
+    strip = result.locator("#neighbours button")
+    expect(strip).to_have_count(5)
+    names = [name or "" for name in (strip.nth(i).get_attribute("aria-label") for i in range(5))]
+    times = [seconds(name.split(",")[0]) for name in names]
+    assert times == sorted(times)
+
+    strip.nth(4).click()
+
+    expect_player_at(result, times[4], off=0.11)  # the label has tenths only
+    expect(result.locator("#neighbours [aria-current]")).to_have_attribute("aria-label", names[4])
+
+
+def test_several_faces_in_a_picture(page: Page, group_picture: Path) -> None:
+    upload_one(page, group_picture)
+    expect_verdict(page)
+    expect(page.locator(SHOWN_BOX)).to_have_count(2)
+    page.get_by_role("link", name="Look at person 2").click()
+    assert chosen_person(page) == "Person 2"
+    page.keyboard.press("n")  # the link gave the focus to the picture
+    assert chosen_person(page) == "Person 1"
+    page.get_by_label("Show person 2").uncheck()
+    expect(page.locator(SHOWN_BOX)).to_have_count(1)
+
+
+def test_printed_it_is_a_report(result: Page) -> None:
+    result.emulate_media(media="print", color_scheme="dark")
+    expect(result.locator(".viewer")).to_be_hidden()
+    expect(result.get_by_role("link", name="Report (PDF)")).to_be_hidden()
+    expect(result.locator("#verdict")).to_be_visible()
+    expect(result.locator(".facts")).to_be_visible()
+    expect(result.locator("body")).to_have_css("background-color", "rgb(255, 255, 255)")
+    expect(result.locator("#verdict")).to_have_css("background-color", "rgb(255, 254, 251)")
+
+
+def test_the_report_can_be_saved(result: Page) -> None:
+    for name, start in (("Report (PDF)", b"%PDF-"), ("JSON", b"{")):
+        with result.expect_download() as download:
+            result.get_by_role("link", name=name).click()
+        assert download.value.path().read_bytes().startswith(start)
 
 
 # -- Looks ------------------------------------------------------------------------------------------------------------
@@ -138,6 +260,7 @@ FOR_USERS = {
     "password": "/accounts/password/change/",
     "email": "/accounts/email/",
     "sign-out": "/accounts/logout/",
+    "model": "/model/",
     "not-found": "/nothing/",
 }
 

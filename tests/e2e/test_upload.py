@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from tests.e2e.conftest import PASSWORD, PATIENCE, NewContext, expect_verdict, sign_up, upload, upload_one
+from tests.e2e.server import Server
 
 ANY_VERDICT = re.compile("No signs|Some signs|Strong signs|Cannot tell")
 
@@ -104,6 +105,15 @@ def test_without_modules_a_refusal_is_said_in_the_form(new_context: NewContext, 
     expect(page.get_by_role("alert")).to_contain_text("empty")
 
 
+def test_a_sample_for_those_who_have_no_file(page: Page) -> None:
+    expect(page.get_by_text("they prove nothing")).to_be_visible()
+    page.get_by_role("button", name="Check the changed video").click()
+
+    page.wait_for_url(re.compile("/analyses/"))
+    assert expect_verdict(page) != "inconclusive"
+    expect(page.get_by_role("heading", name="astronaut-changed-pan.mp4")).to_be_visible()
+
+
 def test_delete_asks_first_and_then_really_deletes(page: Page, portrait: Path) -> None:
     upload_one(page, portrait)
     expect_verdict(page)
@@ -140,3 +150,71 @@ def test_sign_up_sign_out_sign_in(new_context: NewContext, scripts: bool) -> Non
     page.locator("input[type=password]").fill(PASSWORD)
     page.get_by_role("button", name="Sign in").click()
     expect(page.get_by_role("heading", name="Check a file")).to_be_visible()
+
+
+# -- Several at once --------------------------------------------------------------------------------------------------
+
+# What a page in a background tab would see, and a note of every notification that it shows.
+IN_THE_BACKGROUND = """
+Object.defineProperty(document, "visibilityState", { get: () => "hidden" });
+window.shown = [];
+const Original = window.Notification;
+window.Notification = class extends Original {
+  constructor(title, options) { super(title, options); window.shown.push(title); }
+};
+"""
+
+
+def test_title_and_notification_tell_of_a_batch(new_context: NewContext, portrait: Path, tmp_path: Path) -> None:
+    context = new_context()
+    context.grant_permissions(["notifications"])
+    page = sign_up(context)
+    page.add_init_script(IN_THE_BACKGROUND)
+    letter = tmp_path / "letter.txt"
+    letter.write_text("Dear editor,")
+    others = [tmp_path / "anna.jpg", tmp_path / "ben.jpg"]
+    for other in others:
+        other.write_bytes(portrait.read_bytes())
+    page.goto("/")
+    page.locator("input[type=file]").set_input_files([str(file) for file in (letter, letter)])
+    page.get_by_role("button", name="Tell me when it is done").click()
+    expect(page.get_by_role("button", name="You will be told")).to_have_attribute("aria-pressed", "true")
+
+    page.locator("input[type=file]").set_input_files([str(other) for other in others])
+
+    expect(page).to_have_title("4 of 4 done – Veriframe", timeout=PATIENCE)
+    expect(page.locator("#uploads-count")).to_have_text("4 of 4 files done")
+    shown = page.evaluate("window.shown")
+    assert sorted(title.split(" of ")[1].split(" has ")[0] for title in shown) == ["anna.jpg", "ben.jpg"]
+
+
+def test_a_batch_outlives_reload_second_tab_and_kill(new_context: NewContext, clip: Path, tmp_path: Path) -> None:
+    server = Server(tmp_path, VERIFRAME_FRAMES="100", VERIFRAME_THREADS="1")
+    server.start()
+    try:
+        context = new_context(site=server)
+        page = sign_up(context)
+        names = [f"{number}.mp4" for number in range(3)]
+        files = [tmp_path / name for name in names]
+        for file in files:
+            file.write_bytes(clip.read_bytes())
+        upload(page, *files)
+        for name in names:
+            expect(row(page, name).locator("[data-action=open]")).to_be_visible(timeout=PATIENCE)
+        tab = context.new_page()
+        tab.goto("/")  # what a reload of the first would show
+        expect(tab.locator("tr[data-row]")).to_have_count(3)
+
+        server.kill()
+        for name in names:
+            if row(page, name).get_attribute("data-state") not in ("succeeded",):
+                expect(row(page, name)).to_have_attribute("data-state", "lost", timeout=60_000)
+        server.start()
+
+        for name in names:
+            expect(row(page, name).locator(".badge")).to_have_text(ANY_VERDICT, timeout=PATIENCE)
+        for badge in tab.locator("tr[data-row] .badge").all():
+            expect(badge).to_have_text(ANY_VERDICT, timeout=PATIENCE)
+        assert server.rows("select count(*) from detection_analysis where status = 'succeeded'") == [(3,)]
+    finally:
+        server.stop()

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path, PurePath
 from typing import Any
 
+from django.conf import settings
 from django.urls import reverse
 
 from detection.models import Analysis, FaceScore, FaceTrack
+from detection.reports.words import DISCLAIMER, verdict_word
 
 Json = dict[str, Any]
 
@@ -68,6 +71,32 @@ def submitted(analysis: Analysis, absolute: Callable[[str], str]) -> Json:
         "ws_url": "ws" + socket.removeprefix("http"),  # https becomes wss
         "page_url": absolute(analysis.get_absolute_url()),
     }
+
+
+def report_json(analysis: Analysis) -> Json:
+    """The report for machines: everything that is stored about an analysis, and what it is worth."""
+    verdict = analysis.verdict
+    return {
+        "format": "veriframe-report/1",
+        "software": {"name": "Veriframe", "version": settings.VERSION},
+        "statement": verdict_word(verdict) if verdict else "",
+        "notice": str(DISCLAIMER),
+        "analysis": analysis_payload(analysis),
+    }
+
+
+def report_name(analysis: Analysis, extension: str) -> str:
+    """What the report's file is called when it is saved."""
+    return f"veriframe-{PurePath(analysis.upload.name).stem[:80]}-{str(analysis.pk)[:8]}.{extension}"
+
+
+def stored_picture(analysis: Analysis, url: str | None) -> Path | None:
+    """The file behind a picture's address in the payload; None if there is none, or if it is gone."""
+    if url is None:
+        return None
+    start = file_url(analysis, "source").removesuffix("source")
+    path = Path(settings.MEDIA_ROOT, analysis.folder, url.removeprefix(start))
+    return path if path.is_file() else None
 
 
 def file_url(analysis: Analysis, name: str) -> str:

@@ -1,0 +1,125 @@
+"""What verdicts and statuses are called in front of people: on pages, in the PDF, in forms."""
+
+from __future__ import annotations
+
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
+from detection.engine.types import ReasonCode, Verdict
+from detection.models import Analysis
+
+Status = Analysis.Status
+
+VERDICT_WORDS: dict[str, Promise] = {
+    Verdict.AUTHENTIC: _("No signs of manipulation found"),
+    Verdict.SUSPICIOUS: _("Some signs of manipulation"),
+    Verdict.MANIPULATED: _("Strong signs of manipulation"),
+    Verdict.INCONCLUSIVE: _("Cannot tell"),
+}
+SHORT_VERDICTS: dict[str, Promise] = {
+    Verdict.MANIPULATED: _("Strong signs"),
+    Verdict.SUSPICIOUS: _("Some signs"),
+    Verdict.AUTHENTIC: _("No signs"),
+    Verdict.INCONCLUSIVE: _("Cannot tell"),
+}
+STATUS_WORDS: dict[str, Promise] = {
+    Status.QUEUED: _("Waiting"),
+    Status.RUNNING: _("Running"),
+    Status.SUCCEEDED: _("Finished"),
+    Status.FAILED: _("Failed"),
+    Status.CANCELLED: _("Cancelled"),
+}
+KIND_WORDS: dict[str, Promise] = {"video": _("Video"), "image": _("Image")}
+
+
+def verdict_word(verdict: str) -> str:
+    return str(VERDICT_WORDS[verdict])
+
+
+def short_word(word: str) -> str:
+    """For a badge: a verdict in one or two words, or a status."""
+    return str(SHORT_VERDICTS[word] if word in SHORT_VERDICTS else STATUS_WORDS[word])
+
+
+# -- What an answer is worth -------------------------------------------------------------------------------------------
+
+_SENTENCES = {
+    Verdict.AUTHENTIC: _("The faces that could be judged look like ordinary camera pictures to our model."),
+    Verdict.SUSPICIOUS: _("The score is raised, but it stays below the point at which we speak of manipulation."),
+    Verdict.MANIPULATED: _("At least one face carries traces that our model knows from manipulated pictures."),
+    Verdict.INCONCLUSIVE: _("The file does not give enough to judge by. This is not a sign in either direction."),
+}
+_RAISED = _(
+    "The score is not low, but it stays below the point that hardly any genuine face reaches, and only from there on "
+    "do we speak of signs."
+)
+_MEANS = {
+    Verdict.AUTHENTIC: _(
+        "We looked for traces of face swapping, re-enactment and generated faces, and found none that stand out."
+    ),
+    Verdict.SUSPICIOUS: _(
+        "Look at the flagged frames and the heat maps. Strong compression, filters and make-up can raise a score as "
+        "well as a manipulation can. Find the earliest and best copy of the file and check that."
+    ),
+    Verdict.MANIPULATED: _(
+        "Look at the flagged frames: the heat maps show which part of a face speaks for manipulation. Treat the "
+        "recording as doubtful until its origin is cleared up."
+    ),
+    Verdict.INCONCLUSIVE: _("No answer is better than a guess. The reasons above say what is missing."),
+}
+_MEANS_NOT = {
+    Verdict.AUTHENTIC: _(
+        "It is no proof that the recording is genuine. It can be cut, dubbed, staged, shown out of context, or made by "
+        "a method that our model has never seen."
+    ),
+    Verdict.SUSPICIOUS: _(
+        "It is neither an accusation nor an all-clear, and it says nothing about sound, background or context."
+    ),
+    Verdict.MANIPULATED: _(
+        "It is no proof, it names nobody, and it says nothing about intent. False alarms happen, above all with beauty "
+        "filters and strong compression."
+    ),
+    Verdict.INCONCLUSIVE: _(
+        "It does not mean that the file is half real and half manipulated, nor that something is being hidden."
+    ),
+}
+_ADVICE = {
+    ReasonCode.NO_FACE: _(
+        "Send a part in which a face is seen from the front and not covered. Pictures without people cannot be checked."
+    ),
+    ReasonCode.FACE_TOO_SMALL: _(
+        "Find a larger copy of the picture, or a scene in which the person is closer. Enlarging the file does not help."
+    ),
+    ReasonCode.TOO_BLURRY: _("Find a sharper copy, or a scene without fast movement."),
+    ReasonCode.TOO_COMPRESSED: _(
+        "Find an earlier copy. Each time that a network or a messenger passes a video on, it is compressed anew."
+    ),
+    ReasonCode.TOO_SHORT: _("Send a longer part in which the face stays in view for a few seconds."),
+    ReasonCode.FEW_FRAMES: _("Send a longer part in which the face stays in view for a few seconds."),
+    ReasonCode.TOO_DARK: _("Find a scene with more light on the face. Brightening the file does not help."),
+    ReasonCode.HEADS_DISAGREE: _("Look at the frames below yourself, and find a better copy of the file."),
+}
+DISCLAIMER = _(
+    "A score is evidence, not proof. Veriframe looks for traces of manipulation in faces. It does not know who made a "
+    "recording, whether its words are true, or whether it is shown in the right context. Weigh its answer together "
+    "with everything else you know."
+)
+
+
+def verdict_sentence(verdict: str, score: float | None) -> str:
+    """What was found, in one sentence. A score that is not low is no clean bill of health, and is not sold as one."""
+    raised = verdict == Verdict.AUTHENTIC and score is not None and score >= 0.5
+    return str(_RAISED if raised else _SENTENCES[Verdict(verdict)])
+
+
+def means(verdict: str) -> str:
+    return str(_MEANS[Verdict(verdict)])
+
+
+def means_not(verdict: str) -> str:
+    return str(_MEANS_NOT[Verdict(verdict)])
+
+
+def advice(code: str) -> str:
+    """What somebody can do about a reason for "cannot tell"; empty for a code that an older version wrote."""
+    return str(_ADVICE[ReasonCode(code)]) if code in set(ReasonCode) else ""
