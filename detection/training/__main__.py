@@ -97,6 +97,12 @@ def leave_one_out(
 
 
 @app.command()
+def held_out(config: ConfigFile, results: Results) -> None:
+    """Note how well a finished run finds the manipulations that it was trained without."""
+    print(json.dumps(experiments.held_out(_config(config), results), indent=2))
+
+
+@app.command()
 def ablation(
     config: ConfigFile,
     ingredient: Annotated[str, typer.Option(help="what this variant leaves out or does otherwise")],

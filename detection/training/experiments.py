@@ -135,3 +135,13 @@ def leave_one_out(config: Config, origins: Sequence[str], results: Path) -> list
             raise ValueError(f"{config.start} has seen some of {', '.join(origins)}")
     runs = [replace(config, leave_out=(origin,), output=config.output / f"without-{origin}") for origin in origins]
     return [run(one, results, left_out=one.leave_out[0]) for one in runs]
+
+
+def held_out(config: Config, results: Path) -> list[dict[str, Any]]:
+    """Note how well a finished run finds each manipulation that it was trained without, all of them at once."""
+    intervals = measure(config)["intervals"]
+    others = f"all {len(config.leave_out)} of {config.leave_out[0].split('-')[0]} left out"
+    new = [{"left_out": f"{origin}, {others}", **intervals[origin]} for origin in config.leave_out]
+    kept = [row for row in _rows(results) if row["left_out"] not in {one["left_out"] for one in new}]
+    results.write_text(json.dumps({"rows": [*kept, *new]}, indent=2), encoding="utf-8")
+    return new

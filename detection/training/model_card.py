@@ -15,6 +15,7 @@ Result files, each optional, in one folder; ``auc`` is ``{"value", "low", "high"
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ import numpy as np
 from detection.engine.registry import WEIGHTS, ModelSpec, find_model
 from detection.training import tables
 
-CARD, FACTS = "MODEL_CARD.md", "model_card.json"
+CARD, FACTS, PLOTS = "MODEL_CARD.md", "model_card.json", "plots"
 RESULTS = ("training", "leave_one_out", "seeds", "ablation", "shortcuts")
 Facts = dict[str, Any]
 
@@ -56,7 +57,7 @@ COMMANDS = (
 
 
 def write(report: Path, results: Path | None = None, *, weights_dir: Path = WEIGHTS) -> tuple[Path, Path]:
-    """Write card and facts beside the registry; returns their paths.
+    """Write card and facts beside the registry, and the report's plots into ``plots``; returns the first two paths.
 
     Args:
         report: ``report.json`` of an evaluation.
@@ -71,6 +72,9 @@ def write(report: Path, results: Path | None = None, *, weights_dir: Path = WEIG
     card, plain = weights_dir / CARD, weights_dir / FACTS
     plain.write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     card.write_text(render(facts), encoding="utf-8")
+    (weights_dir / PLOTS).mkdir(exist_ok=True)
+    for plot in sorted(report.parent.glob("*.svg")):
+        shutil.copyfile(plot, weights_dir / PLOTS / plot.name)
     return card, plain
 
 

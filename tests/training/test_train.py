@@ -112,3 +112,13 @@ def test_leaving_one_out_refuses_to_start_from_a_network_that_has_seen_it(config
     started = replace(config, start=before.output / "final.weights.h5")
     with pytest.raises(ValueError, match="has seen"):
         experiments.leave_one_out(started, ["drawn-patch"], tmp_path / "loo.json")
+
+
+def test_what_a_run_never_saw_is_noted_once(config, tmp_path):
+    results = tmp_path / "leave_one_out.json"
+    blind = replace(untrained(config, 1), leave_out=("drawn-patch",))
+    (row,) = experiments.held_out(blind, results)
+    assert row["left_out"].startswith("drawn-patch")
+    assert (row["real"], row["fake"]) == (10, 10)
+    experiments.held_out(blind, results)
+    assert len(json.loads(results.read_text())["rows"]) == 1
