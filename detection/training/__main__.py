@@ -19,6 +19,7 @@ from detection.training import evaluate as evaluation
 from detection.training import experiments, model_card, tables
 from detection.training import prepare as preparation
 from detection.training import release as releasing
+from detection.training import runs as trained
 from detection.training import shortcuts as surface
 from detection.training import train as training
 from detection.training.mesh import find_meshes
@@ -29,6 +30,8 @@ app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=F
 ConfigFile = Annotated[Path, typer.Option("--config", help="TOML file, see detection/training/configs")]
 Seed = Annotated[int | None, typer.Option(help="instead of the configuration's")]
 Output = Annotated[Path | None, typer.Option(help="folder, instead of the configuration's")]
+Runs = Annotated[list[Path], typer.Option("--run", help="output folder of a run; once for each")]
+Run = Annotated[Path, typer.Option(help="folder of a run, an average or an ensemble")]
 Results = Annotated[Path, typer.Option(help="JSON file that takes the figures; runs that it has are not repeated")]
 
 
@@ -71,13 +74,15 @@ def train(config: ConfigFile, seed: Seed = None, output: Output = None) -> None:
 
 
 @app.command()
-def average(
-    config: ConfigFile,
-    runs: Annotated[list[Path], typer.Option("--run", help="output folder of a run; once for each")],
-    output: Annotated[Path, typer.Option(help="folder for the averaged weights")],
-) -> None:
+def average(runs: Runs, output: Annotated[Path, typer.Option(help="folder for the averaged weights")]) -> None:
     """Average the weights of several runs that started from the same network."""
-    print(experiments.average(runs, _config(config), output))
+    print(trained.average(runs, output))
+
+
+@app.command()
+def combine(runs: Runs, output: Annotated[Path, typer.Option(help="folder for the note of the ensemble")]) -> None:
+    """Make one network that averages the calibrated answers of several runs of different recipes."""
+    print(trained.combine(runs, output))
 
 
 @app.command()
@@ -117,14 +122,13 @@ def ablation(
 
 @app.command()
 def release(
-    config: ConfigFile,
+    run: Run,
     name: Annotated[str, typer.Option(help="of the model in the registry")],
     version: Annotated[str, typer.Option()],
-    output: Annotated[Path | None, typer.Option(help="the run to release, instead of the configuration's")] = None,
     weights_dir: Annotated[Path, typer.Option()] = WEIGHTS,
 ) -> None:
     """Export, calibrate, measure and register a trained network; it becomes the default model."""
-    print(releasing.release(_config(config, output=output), name, version, weights_dir))
+    print(releasing.release(run, name, version, weights_dir))
 
 
 @app.command()
@@ -137,7 +141,7 @@ def evaluate(
     baselines: Annotated[Path | None, typer.Option(help="folder with MesoNet's published weights")] = None,
     split: Annotated[str, typer.Option()] = "val",
     robustness_faces: Annotated[int, typer.Option(help="of the full grids; 0 leaves the grids out")] = 400,
-    run: Annotated[Path | None, typer.Option(help="config.json of the exported run, to compare its scores")] = None,
+    run: Annotated[Path | None, typer.Option(help="folder of the exported run, to compare its scores")] = None,
 ) -> None:
     """Measure the registered file: ranking, calibration, operating point, robustness, beside MesoNet."""
     plan = evaluation.Plan(
@@ -150,14 +154,14 @@ def evaluate(
         split=split,
         robustness_faces=robustness_faces,
     )
-    network = None if run is None else experiments.Network(training.read_noted(run))
+    network = None if run is None else trained.Network(trained.load(run))
     print(tables.markdown(evaluation.run(plan, network=network)))
 
 
 @app.command()
-def describe(config: ConfigFile, results: Results) -> None:
-    """Note what a run is made of, for the model card."""
-    results.write_text(json.dumps(experiments.describe(_config(config)), indent=2, default=str), encoding="utf-8")
+def describe(run: Run, results: Results) -> None:
+    """Note what a network is made of, for the model card."""
+    results.write_text(json.dumps(experiments.describe(run), indent=2, default=str), encoding="utf-8")
 
 
 @app.command()

@@ -17,6 +17,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from detection.engine.networks.mobilenetv2 import STRIDE
 from detection.engine.preprocessing import face_scale
 from detection.engine.types import FloatArray, RGBImage
 from detection.training.augment import training_crop
@@ -24,8 +25,7 @@ from detection.training.datasets import Sample
 from detection.training.pseudo_fakes import Donor, make_pair
 
 # Where a manipulated picture of a collection without real ones of its own finds its partner: portraits.
-PORTRAITS = ("ffhq-real", "amfd-real", "scut-real", "ciplab-real")
-
+PARTNERS = ("ffhq-real", "amfd-real", "scut-real", "ciplab-real")
 
 Labelled = tuple[RGBImage, FloatArray | None, int]  # crop, what was changed of it if known, label
 
@@ -76,7 +76,7 @@ class FacePairs(keras.utils.PyDataset):
         for sample in reals:
             self.by_group[sample.group].append(sample)
             self.by_dataset[sample.dataset].append(sample)
-        self.portraits = [s for s in reals if s.origin in PORTRAITS] or reals
+        self.portraits = [s for s in reals if s.origin in PARTNERS] or reals
         self._pictures: dict[str, RGBImage] = {}
 
     def __len__(self) -> int:
@@ -93,7 +93,7 @@ class FacePairs(keras.utils.PyDataset):
             face for i in range(pairs) for face in (self._pseudo_pair(rng) if i < pseudo else self._labelled_pair(rng))
         ]
         crops, masks, labels = zip(*faces, strict=True)
-        side = self.recipe.input_size // 16
+        side = self.recipe.input_size // STRIDE
         known = np.array([mask is not None for mask in masks], np.float32)
         regions = np.zeros((len(crops), side * side), np.float32)
         for row, mask in zip(regions, masks, strict=True):
@@ -105,15 +105,14 @@ class FacePairs(keras.utils.PyDataset):
     def _pseudo_pair(self, rng: np.random.Generator) -> list[Labelled]:
         sample, donor = self.reals.draw(rng), self.reals.draw(rng)
         lent = Donor(self._load(donor), donor.landmarks, self._mesh(donor))
-        blend = make_pair(self._load(sample), sample.landmarks, self._mesh(sample), rng, donor=lent, **self._kinds())
+        blend = make_pair(
+            self._load(sample), sample.landmarks, self._mesh(sample), rng, donor=lent, kinds=self.recipe.kinds
+        )
         replay = int(rng.integers(2**32))
         nothing = np.zeros(blend.mask.shape, np.float32)
         real = self._crop(blend.real, sample.landmarks, replay, nothing)
         fake = self._crop(blend.fake, sample.landmarks, replay, blend.mask)
         return [(*real, 0), (*fake, int(blend.manipulated))]
-
-    def _kinds(self) -> dict[str, Any]:
-        return {} if self.recipe.kinds is None else {"kinds": self.recipe.kinds}
 
     def _labelled_pair(self, rng: np.random.Generator) -> list[Labelled]:
         fake = self.fakes.draw(rng)

@@ -62,12 +62,3 @@ def prediction_limit(reals: NDArray[np.float32], clusters: Sequence[str], rate: 
         raise ValueError(f"videos of {people} people say nothing about the spread of others")
     spread = float(np.std(reals, ddof=1)) * np.sqrt(1 + 1 / people)
     return float(np.mean(reals) + t.ppf(1 - rate, people - 1) * spread)
-
-
-def expected_calibration_error(probabilities: NDArray[np.float64], labels: NDArray[np.int64]) -> float:
-    """ECE over ten bins of equal mass."""
-    order = np.argsort(probabilities)
-    error = 0.0
-    for part in np.array_split(order, 10):
-        error += len(part) / len(order) * abs(probabilities[part].mean() - labels[part].mean())
-    return float(error)

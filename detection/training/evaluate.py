@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import json
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detection.engine.classifier import Classifier, LiteRTClassifier
+from detection.engine.classifier import LiteRTClassifier
 from detection.engine.faces import BlazeFaceDetector
 from detection.engine.factory import EngineConfig, build_pipeline
 from detection.engine.pipeline import Pipeline
-from detection.engine.preprocessing import crop_box, extract
 from detection.engine.registry import WEIGHTS, ModelSpec, find_model
 from detection.engine.types import Verdict
 from detection.training import agreement, baselines, metrics, plots, robustness, sections, tables
@@ -33,7 +32,6 @@ from detection.training.scoring import (
     judge_clips,
     judge_images,
     judge_videos,
-    progress,
     read_clips,
     reals_of,
     score_faces,
@@ -243,15 +241,6 @@ class Scores:
     logits: NDArray[np.float32]
 
 
-def score(samples: Sequence[Sample], classifier: Classifier, *, margin: float, size: int) -> Scores:
-    """Score every face crop with the serving geometry and without any augmentation."""
-    logits = []
-    for sample in progress(samples, "face", "scoring"):
-        crop = extract(sample.load(), crop_box(sample.landmarks, margin), size)
-        logits.append(classifier.predict(crop[None]).logits[0])
-    return Scores(tuple(samples), np.array(logits, np.float32))
-
-
 def by_video(scores: Scores) -> Scores:
     """Average the logits of each video's frames; a still image is a video of one frame."""
     members: dict[str, list[int]] = {}
@@ -291,13 +280,3 @@ def _auc(labels: NDArray[np.int64], logits: NDArray[np.float32], groups: Sequenc
         "low": round(area.low, 3),
         "high": round(area.high, 3),
     }
-
-
-def table(rows: Iterable[dict[str, Any]]) -> str:
-    """The rows of :func:`auc_by_origin` as Markdown."""
-    lines = ["| manipulation | real | fake | AUC | 95 % interval |", "|---|---|---|---|---|"]
-    lines += [
-        f"| {r['origin']} | {r['real']} | {r['fake']} | {r['auc']:.3f} | {r['low']:.3f} to {r['high']:.3f} |"
-        for r in rows
-    ]
-    return "\n".join(lines)

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import keras
 import tensorflow as tf
 
-from detection.engine.networks import mobilenetv2
 
-
-def to_litert(weights: Path, output: Path, *, input_size: int, residual: bool = True) -> Path:
-    """Convert ``.weights.h5`` to a float16 ``.tflite`` that takes one uint8 crop and gives logit and evidence.
+def to_litert(network: Any, output: Path) -> Path:
+    """Convert a ``keras.Model`` to a float16 ``.tflite`` that takes one uint8 crop and gives logit and evidence.
 
     Weights are stored as float16 and computed with as float32. int8 is out: fine traces do not survive it.
     """
-    full = mobilenetv2.build(input_size, residual=residual)
-    full.load_weights(weights)
-    model = keras.Model(full.input, {name: full.get_layer(name).output for name in ("logit", "evidence")})
-    signature = [tf.TensorSpec((1, input_size, input_size, 3), tf.uint8, name="crops")]
+    model = keras.Model(network.input, {name: network.get_layer(name).output for name in ("logit", "evidence")})
+    signature = [tf.TensorSpec((1, *network.input_shape[1:]), tf.uint8, name="crops")]
     with tempfile.TemporaryDirectory() as folder:
         archive = keras.export.ExportArchive()
         archive.track(model)

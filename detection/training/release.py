@@ -20,8 +20,9 @@ from detection.training import calibrate, metrics
 from detection.training.datasets import Sample, read_manifests
 from detection.training.evaluate import Scores, auc_by_origin, by_video
 from detection.training.export import to_litert
+from detection.training.runs import load, members_of
 from detection.training.scoring import Detector, Faces, judge_videos, score_faces
-from detection.training.train import Config
+from detection.training.train import Config, read_noted
 
 # Share of real files that may reach each threshold.
 MANIPULATED_FALSE_ALARMS = 0.01
@@ -41,15 +42,18 @@ DATA = (
 )
 
 
-def release(config: Config, name: str, version: str, weights_dir: Path) -> str:
+def release(run: Path, name: str, version: str, weights_dir: Path) -> str:
     """Write ``<name>-v<version>.tflite`` and its registry entry; returns the entry as TOML.
+
+    ``run`` is the folder of a run, an average or an ensemble.
 
     Calibration and thresholds come from the calibration identities, which training does not see;
     the figures come from ``val``, which neither training nor calibration sees.
     """
     file = weights_dir / f"{name}-v{version}.tflite"
-    to_litert(config.output / "final.weights.h5", file, input_size=config.input_size, residual=config.residual)
-    spec = _unmeasured(config, name, version, file)
+    config = read_noted(run)
+    to_litert(load(run), file)
+    spec = _unmeasured(config, len(members_of(run)), name, version, file)
     detector = Detector(spec, LiteRTClassifier(spec))
     samples = read_manifests(config.manifests)
     held_out = _scored(samples, "calibration", detector)
@@ -106,13 +110,13 @@ def _point(calibration: calibrate.Calibration, suspicious: float, manipulated: f
     return OperatingPoint(round(calibration.slope, 5), round(calibration.intercept, 5), *limits)
 
 
-def _unmeasured(config: Config, name: str, version: str, file: Path) -> ModelSpec:
+def _unmeasured(config: Config, networks: int, name: str, version: str, file: Path) -> ModelSpec:
     return ModelSpec(
         name=name,
         version=version,
         path=file,
         sha256=sha256_of(file),
-        architecture="mobilenetv2",
+        architecture="mobilenetv2" if networks == 1 else f"{networks} x mobilenetv2",
         input_size=config.input_size,
         crop_margin=config.crop_margin,
         image=NEUTRAL,
@@ -131,6 +135,7 @@ def _metrics(held_out: Faces, val: Faces, spec: ModelSpec) -> dict[str, Any]:
     alarms = int((judged.having((Verdict.MANIPULATED,)) & (labels == 0)).sum())
     reals = int((labels == 0).sum())
     rows = auc_by_origin(Scores(val.samples, val.logits))
+    error = metrics.calibration_error(labels, judged.scores, metrics.ones(len(labels)))[0]
     return {
         "validation_auc": {row["origin"]: [row["auc"], row["low"], row["high"]] for row in rows},
         "validation_real": reals,
@@ -138,7 +143,7 @@ def _metrics(held_out: Faces, val: Faces, spec: ModelSpec) -> dict[str, Any]:
         "validation_false_alarm_rate_upper_95": round(metrics.upper_bound(alarms, reals), 4),
         "validation_manipulated": int((labels == 1).sum()),
         "validation_detected": int((judged.having((Verdict.MANIPULATED,)) & (labels == 1)).sum()),
-        "validation_ece": round(calibrate.expected_calibration_error(judged.scores, labels), 4),
+        "validation_ece": round(float(error), 4),
         "calibration_faces": len(held_out.samples),
     }
 

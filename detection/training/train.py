@@ -19,6 +19,8 @@ from detection.training.batches import FacePairs, Recipe
 from detection.training.datasets import Sample, leave_out, read_manifests
 from detection.training.mesh import find_meshes
 
+WEIGHTS_FILE, NOTE_FILE = "final.weights.h5", "config.json"
+
 
 @dataclass(frozen=True, slots=True)
 class Config:
@@ -27,7 +29,7 @@ class Config:
     manifests: tuple[Path, ...]
     output: Path
     pretrained: Path | None = None  # the backbone's weights to start from
-    start: Path | None = None  # or those of a whole network: an earlier run's ``final.weights.h5``
+    start: Path | None = None  # or those of a whole network: an earlier run's weights
     meshes: Path | None = None  # where face meshes are kept between runs; None: pseudo-fakes from five landmarks
     leave_out: tuple[str, ...] = ()  # origins (dataset-method) that this run must not see
     input_size: int = 192
@@ -73,9 +75,9 @@ def read_config(path: Path, **overrides: Any) -> Config:
     return _config({**_read_toml(path), **overrides})
 
 
-def read_noted(path: Path) -> Config:
-    """Read the ``config.json`` that a run leaves beside its weights."""
-    noted = json.loads(path.read_text(encoding="utf-8"))
+def read_noted(folder: Path) -> Config:
+    """Read the settings that a run leaves beside its weights."""
+    noted = json.loads((folder / NOTE_FILE).read_text(encoding="utf-8"))
     return _config({key: value for key, value in noted.items() if key in Config.__dataclass_fields__})
 
 
@@ -143,9 +145,9 @@ def train(config: Config) -> Path:
         verbose=2 if _quiet() else 1,
     )
     optimizer.finalize_variable_values(model.trainable_variables)
-    weights = config.output / "final.weights.h5"
+    weights = config.output / WEIGHTS_FILE
     full.save_weights(weights)
-    (config.output / "config.json").write_text(json.dumps(asdict(config), indent=2, default=str))
+    (config.output / NOTE_FILE).write_text(json.dumps(asdict(config), indent=2, default=str))
     return weights
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from detection.training import calibrate
+from detection.training import calibrate, metrics
 from detection.training.datasets import Sample
 from detection.training.evaluate import Scores, auc_by_origin, by_video
 
@@ -39,8 +39,9 @@ def test_fitted_probabilities_are_calibrated(scores):
     labels = np.array([s.label for s in scores.samples])
     fitted = calibrate.fit(scores).apply(scores.logits)
     overconfident = calibrate.Calibration(9.0, 0.0).apply(scores.logits)
-    assert calibrate.expected_calibration_error(fitted, labels) < 0.06
-    assert calibrate.expected_calibration_error(overconfident, labels) > 0.1
+    once = metrics.ones(len(labels))
+    assert metrics.calibration_error(labels, fitted, once)[0] < 0.06
+    assert metrics.calibration_error(labels, overconfident, once)[0] > 0.1
 
 
 def test_origins_count_the_same_whatever_their_size():

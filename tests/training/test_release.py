@@ -24,7 +24,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::U
 def test_release_registers_a_calibrated_model_that_the_engine_loads(tiny_toml, tmp_path):
     config = read_config(tiny_toml)
     train(config)
-    entry = release(config, "tiny", "7", tmp_path)
+    entry = release(config.output, "tiny", "7", tmp_path)
     assert "drawn-patch" in entry
     spec = find_model(folder=tmp_path)
     assert (spec.name, spec.version, spec.input_size) == ("tiny", "7", 32)
@@ -72,9 +72,7 @@ def test_the_exported_file_says_what_the_network_said(tmp_path):
     model = mobilenetv2.build(32)
     rng = np.random.default_rng(1)
     lively_weights(model, rng)
-    weights = Path(tmp_path / "net.weights.h5")
-    model.save_weights(weights)
-    file = to_litert(weights, tmp_path / "net.tflite", input_size=32)
+    file = to_litert(model, tmp_path / "net.tflite")
     crops = rng.integers(0, 256, (8, 32, 32, 3)).astype(np.uint8)
     expected = np.asarray(model(crops, training=False)["logit"])[:, 0]
     served = LiteRTClassifier(replace(find_model(), path=file, input_size=32)).predict(crops).logits

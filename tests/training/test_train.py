@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from detection.engine.networks import mobilenetv2
-from detection.training import experiments
+from detection.training import experiments, runs
 from detection.training.train import read_config, read_noted, train, training_samples
 from tests.engine.builders import lively_weights
 from tests.training.faces import write_collection
@@ -49,7 +49,7 @@ def test_an_interrupted_run_goes_on_and_notes_what_it_was(config):
     assert len(log.read_text().splitlines()) == 2
     train(replace(config, epochs=2))  # goes on with epoch 2 and does not repeat epoch 1
     assert len(log.read_text().splitlines()) == 3
-    noted = read_noted(config.output / "config.json")
+    noted = read_noted(config.output)
     assert (noted.epochs, noted.manifests, noted.fake_weights) == (2, config.manifests, config.fake_weights)
 
 
@@ -64,20 +64,43 @@ def untrained(config, seed):
     lively_weights(network, np.random.default_rng(seed))
     run.output.mkdir()
     network.save_weights(run.output / "final.weights.h5")
+    (run.output / "config.json").write_text(json.dumps(asdict(run), default=str))
     return run
 
 
 def test_the_average_of_runs_lies_between_them(config, tmp_path):
-    runs = [untrained(config, seed) for seed in (1, 2)]
-    experiments.average([run.output for run in runs], config, tmp_path / "mean")
-    first, second = (experiments.Network(run) for run in runs)
-    mean = experiments.Network(config, tmp_path / "mean" / "final.weights.h5")
-    weights = [network._model.get_weights() for network in (first, second, mean)]
+    folders = [untrained(config, seed).output for seed in (1, 2)]
+    runs.average(folders, tmp_path / "mean")
+    first, second, mean = (runs.Network(runs.load(folder)) for folder in (*folders, tmp_path / "mean"))
+    weights = [network.model.get_weights() for network in (first, second, mean)]
     for one, other, middle in zip(*weights, strict=True):
         assert middle == pytest.approx((one + other) / 2, abs=1e-6)
     crops = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3)).astype(np.uint8)
     assert mean(crops) != pytest.approx(first(crops))
-    assert read_noted(tmp_path / "mean" / "config.json").output == tmp_path / "mean"
+    assert read_noted(tmp_path / "mean").output == tmp_path / "mean"
+
+
+def test_an_ensemble_says_the_mean_of_its_calibrated_members(config, tmp_path):
+    folders = [untrained(config, seed).output for seed in (1, 2)]
+    note = runs.combine(folders, tmp_path / "both")
+    points = [(member["slope"], member["intercept"]) for member in json.loads(note.read_text())["members"]]
+    assert points[0] != points[1]
+    crops = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3)).astype(np.uint8)
+    logits = [runs.Network(runs.load(folder))(crops) for folder in folders]
+    expected = np.mean([a * one + b for (a, b), one in zip(points, logits, strict=True)], axis=0)
+    both = runs.load(tmp_path / "both")
+    outputs = {name: np.asarray(value) for name, value in both(crops, training=False).items()}
+    assert outputs["logit"][:, 0] == pytest.approx(expected, rel=1e-4, abs=1e-5)
+    assert outputs["evidence"].mean(axis=(1, 2)) == pytest.approx(expected, rel=1e-4, abs=1e-5)
+    described = experiments.describe(tmp_path / "both")
+    assert (described["networks"], described["recipe"]["seed"]) == (2, "1 / 2")
+    assert described["parameters"] == 2 * runs.load(folders[0]).count_params()
+
+
+def test_networks_that_cut_faces_differently_cannot_share_a_crop(config, tmp_path):
+    folders = [untrained(replace(config, crop_margin=2 + seed), seed).output for seed in (1, 2)]
+    with pytest.raises(ValueError, match="must share"):
+        runs.combine(folders, tmp_path / "both")
 
 
 def test_an_experiment_is_not_repeated_once_it_is_noted(config, tmp_path):
@@ -106,12 +129,25 @@ def test_leaving_one_out_tells_how_well_the_left_out_one_is_found(tmp_path):
 
 
 def test_leaving_one_out_refuses_to_start_from_a_network_that_has_seen_it(config, tmp_path):
-    before = untrained(config, 1)
-    noted = {**asdict(before), "leave_out": ["drawn-other"]}
-    (before.output / "config.json").write_text(json.dumps(noted, default=str))
+    before = untrained(replace(config, leave_out=("drawn-other",)), 1)
     started = replace(config, start=before.output / "final.weights.h5")
     with pytest.raises(ValueError, match="has seen"):
         experiments.leave_one_out(started, ["drawn-patch"], tmp_path / "loo.json")
+
+
+def test_what_an_earlier_stage_has_seen_is_not_forgotten(config, tmp_path):
+    first = untrained(config, 1)
+    blind = untrained(replace(config, start=first.output / "final.weights.h5", leave_out=("drawn-patch",)), 2)
+    clean = untrained(replace(config, leave_out=("drawn-patch",)), 3)
+    average = runs.average([clean.output, blind.output], tmp_path / "mean")
+    started = replace(config, start=blind.output / "final.weights.h5")
+    for experiment in (
+        lambda: experiments.leave_one_out(started, ["drawn-patch"], tmp_path / "loo.json"),
+        lambda: experiments.leave_one_out(replace(config, start=average), ["drawn-patch"], tmp_path / "loo.json"),
+        lambda: experiments.held_out(blind, tmp_path / "loo.json"),
+    ):
+        with pytest.raises(ValueError, match="seed-1 has seen"):
+            experiment()
 
 
 def test_what_a_run_never_saw_is_noted_once(config, tmp_path):
