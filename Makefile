@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 HOST ?= 127.0.0.1
 PORT ?= 8000
 
-.PHONY: help run worker train-tools test lint format clean
+.PHONY: help run worker train-tools test lint format messages clean
 
 help:
 	@echo "make run     install, migrate, start everything in one process, print address and first login"
@@ -15,6 +15,7 @@ help:
 	@echo "make test    install what tests need and run lint and all tests"
 	@echo "make lint    ruff, mypy, import-linter, djlint"
 	@echo "make format  let ruff and djlint rewrite the sources"
+	@echo "make messages  collect the strings to translate, and compile what is translated (needs gettext)"
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -61,6 +62,11 @@ format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(BIN)/djlint templates --reformat --quiet
+
+# After a new string: make messages, translate it in config/locale, make messages again.
+messages: $(VENV)/.dev
+	VERIFRAME_ENV_FILE= VERIFRAME_DEBUG=1 $(BIN)/python manage.py makemessages --locale de --no-obsolete --no-wrap --add-location file --ignore tests --ignore benchmarks --ignore runs --ignore media --ignore static --ignore detection/training
+	VERIFRAME_ENV_FILE= VERIFRAME_DEBUG=1 $(BIN)/python manage.py compilemessages --locale de --ignore .venv
 
 test: lint
 	@VERIFRAME_ENV_FILE= VERIFRAME_DEBUG=1 $(BIN)/python manage.py makemigrations --check --dry-run

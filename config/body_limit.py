@@ -12,7 +12,11 @@ from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
 from django.template.defaultfilters import filesizeformat
+from django.utils import translation
+from django.utils.html import format_html
+from django.utils.translation import gettext as _
 
+from config.languages import language_of
 from detection.problems import problem
 
 # ASGI, as Django's and Channels' own annotations have it.
@@ -44,14 +48,14 @@ class BodyLimit:
             # With "Expect: 100-continue" the client still waits for a word before it sends: nothing to drain.
             if b"expect" not in headers:
                 await _drain(receive)
-            await _refuse(headers, limit, send)
+            await _refuse(scope, limit, send)
             return
         counter = _Counter(receive, limit)
         await self.app(scope, counter.receive, send)
         if counter.exceeded:
             if counter.more:
                 await _drain(receive)
-            await _refuse(headers, limit, send)
+            await _refuse(scope, limit, send)
 
 
 class _Counter:
@@ -98,26 +102,37 @@ async def _drain(receive: Receive) -> None:
         return  # too slow a client: it is answered now and then cut off
 
 
-async def _refuse(headers: Mapping[bytes, bytes], limit: int, send: Send) -> None:
-    detail = f"The request is larger than {filesizeformat(limit)}."
-    if b"json" in headers.get(b"accept", b""):
-        kind = b"application/problem+json"
-        body = json.dumps(problem("file_too_large", detail)).encode()
-    else:
-        kind = b"text/html; charset=utf-8"
-        body = (
-            "<!DOCTYPE html><html lang=en><meta charset=utf-8><title>Too large</title>"
-            f"<h1>This is too large</h1><p>{detail}</p><p><a href=/>Back</a></p></html>"
-        ).encode()
+async def _refuse(scope: Scope, limit: int, send: Send) -> None:
+    wants_json = any(name.lower() == b"accept" and b"json" in value for name, value in scope["headers"])
+    language = language_of(scope)
+    with translation.override(language):
+        detail = _("The request is larger than %(limit)s.") % {"limit": filesizeformat(limit)}
+        if wants_json:
+            kind, body = b"application/problem+json", json.dumps(problem("file_too_large", detail)).encode()
+        else:
+            kind, body = b"text/html; charset=utf-8", _page(language, detail).encode()
     start = {
         "type": "http.response.start",
         "status": 413,
         "headers": [
             (b"content-type", kind),
             (b"content-length", str(len(body)).encode()),
+            (b"content-language", language.encode()),
             (b"x-content-type-options", b"nosniff"),
             (b"connection", b"close"),
         ],
     }
     await send(start)
     await send({"type": "http.response.body", "body": body})
+
+
+def _page(language: str, detail: str) -> str:
+    return format_html(
+        "<!DOCTYPE html><html lang={}><meta charset=utf-8><title>{}</title>"
+        "<h1>{}</h1><p>{}</p><p><a href=/>{}</a></p></html>",
+        language,
+        _("Too large"),
+        _("This is too large"),
+        detail,
+        _("Back"),
+    )

@@ -8,10 +8,13 @@ from django.contrib import admin, messages
 from django.db.models import Count, QuerySet
 from django.http import HttpRequest
 from django.template.defaultfilters import filesizeformat
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
 
 from detection import services
 from detection.models import Analysis, FaceTrack, Upload
 from detection.problems import Refused
+from detection.reports.figures import decimals
 
 
 class ReadOnly:
@@ -58,42 +61,48 @@ class AnalysisAdmin(ReadOnly, admin.ModelAdmin):
     exclude = ("points",)
     actions = ("cancel", "run_again")
 
-    @admin.display(description="file", ordering="upload__name")
+    @admin.display(description=_("file"), ordering="upload__name")
     def upload_name(self, analysis: Analysis) -> str:
         return analysis.upload.name
 
-    @admin.display(ordering="upload__user__email")
+    @admin.display(description=_("owner"), ordering="upload__user__email")
     def owner(self, analysis: Analysis) -> str:
         return analysis.upload.user.email
 
-    @admin.display
+    @admin.display(description=_("progress"))
     def progress(self, analysis: Analysis) -> str:
         return f"{analysis.percent} % ({analysis.frames_done}/{analysis.frames_total})"
 
-    @admin.display
+    @admin.display(description=_("seconds"))
     def seconds(self, analysis: Analysis) -> str:
         if analysis.started_at is None or analysis.finished_at is None:
             return "–"
-        return f"{(analysis.finished_at - analysis.started_at).total_seconds():.1f}"
+        return decimals((analysis.finished_at - analysis.started_at).total_seconds(), 1)
 
-    @admin.action(description="Cancel selected analyses")
+    @admin.action(description=_("Cancel selected analyses"))
     def cancel(self, request: HttpRequest, queryset: QuerySet[Analysis]) -> None:
-        self._each(request, queryset, services.cancel, "cancelled")
+        done = self._each(request, queryset, services.cancel)
+        self.message_user(request, ngettext("%d cancelled.", "%d cancelled.", done) % done, messages.SUCCESS)
 
-    @admin.action(description="Run selected analyses again")
+    @admin.action(description=_("Run selected analyses again"))
     def run_again(self, request: HttpRequest, queryset: QuerySet[Analysis]) -> None:
-        self._each(request, queryset, services.retry, "sent again")
+        done = self._each(request, queryset, services.retry)
+        self.message_user(request, ngettext("%d sent again.", "%d sent again.", done) % done, messages.SUCCESS)
 
-    def _each(self, request: HttpRequest, queryset: QuerySet[Analysis], service: Any, done: str) -> None:
+    def _each(self, request: HttpRequest, queryset: QuerySet[Analysis], service: Any) -> int:
+        """Returns for how many it was done, and says for how many it was not."""
         refused = 0
         for analysis in queryset.select_related("upload"):
             try:
                 service(analysis=analysis)
             except Refused:
                 refused += 1
-        self.message_user(request, f"{len(queryset) - refused} {done}.", messages.SUCCESS)
         if refused:
-            self.message_user(request, f"{refused} could not be, in their present state.", messages.WARNING)
+            left = ngettext(
+                "%d could not be, in its present state.", "%d could not be, in their present state.", refused
+            )
+            self.message_user(request, left % refused, messages.WARNING)
+        return len(queryset) - refused
 
     # Deleting goes through the service, which also removes the files.
     def delete_model(self, request: HttpRequest, obj: Analysis) -> None:
@@ -125,14 +134,14 @@ class UploadAdmin(ReadOnly, admin.ModelAdmin):
         del request, obj
         return False
 
-    @admin.display(description="size", ordering="size")
+    @admin.display(description=_("size"), ordering="size")
     def readable_size(self, upload: Upload) -> str:
         return filesizeformat(upload.size)
 
-    @admin.display(description="picture")
+    @admin.display(description=_("picture"))
     def picture(self, upload: Upload) -> str:
         return f"{upload.width} × {upload.height}" if upload.width else "–"
 
-    @admin.display(description="analyses", ordering="analyses_count")
+    @admin.display(description=_("analyses"), ordering="analyses_count")
     def analyses_count(self, upload: Any) -> int:
         return int(upload.analyses_count)

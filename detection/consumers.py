@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
+from django.utils import translation
 
+from config.languages import language_of
 from detection import progress, selectors
+from detection.reports import words
 
 NOT_FOUND = 4404  # close code for everybody who may not see it, whether it exists or not
 
@@ -32,7 +36,7 @@ class AnalysisConsumer(AsyncJsonWebsocketConsumer):
             return
         self.seen = analysis.revision
         await self.accept()
-        await self.send_json(progress.snapshot(analysis))
+        await self.tell(progress.snapshot(analysis))
 
     async def disconnect(self, code: int) -> None:
         del code
@@ -48,7 +52,13 @@ class AnalysisConsumer(AsyncJsonWebsocketConsumer):
     async def analysis_event(self, message: dict[str, Any]) -> None:
         for event in message["events"]:
             if event["revision"] > self.seen:
-                await self.send_json(event)
+                await self.tell(event)
+
+    async def tell(self, event: Mapping[str, Any]) -> None:
+        """Events come in the engine's language, from a worker that knows no reader."""
+        with translation.override(language_of(self.scope)):
+            content = words.event(event)
+        await self.send_json(content)
 
 
 class NotFoundConsumer(AsyncJsonWebsocketConsumer):

@@ -36,7 +36,7 @@ class FilesField(forms.FileField):
         del initial
         files = data if isinstance(data, (list, tuple)) else [data] if data else []
         if not files:
-            raise ValidationError("Choose a file first.", code="missing_file")
+            raise ValidationError(_("Choose a file first."), code="missing_file")
         accepted, errors = [], []
         for file in files:
             try:
@@ -44,7 +44,7 @@ class FilesField(forms.FileField):
             except Refused as refused:
                 errors.append(ValidationError(refused.detail, code=refused.code))
         if sum(file.size or 0 for file in files) > settings.MAX_UPLOAD_BYTES and not errors:
-            errors.append(ValidationError("These files together are too large.", code="file_too_large"))
+            errors.append(ValidationError(_("These files together are too large."), code="file_too_large"))
         if errors:
             # None is taken if one is refused: so nobody has to find out afterwards which ones were.
             raise ValidationError(errors)
@@ -54,12 +54,20 @@ class FilesField(forms.FileField):
 class UploadForm(forms.Form):
     """What a user sends to be checked."""
 
-    file = FilesField(label="File")
+    file = FilesField(label=_("File"))
 
     def first_error(self) -> tuple[str, str]:
         """Code and message of the first refusal."""
         error = self.errors.as_data()["file"][0]
         return str(error.code), str(error.message)
+
+
+class DayField(forms.DateField):
+    """A day that may be left out. Written as browsers and programs write it, whatever the reader's language."""
+
+    def __init__(self, **options: Any) -> None:
+        picker = forms.DateInput(format="%Y-%m-%d", attrs={"type": "date"})
+        super().__init__(required=False, input_formats=["%Y-%m-%d"], widget=picker, **options)
 
 
 class HistoryForm(forms.Form):
@@ -73,12 +81,8 @@ class HistoryForm(forms.Form):
         label=_("Status"), required=False, choices=[("", _("Any status")), *STATUS_WORDS.items()]
     )
     kind = forms.ChoiceField(label=_("Kind"), required=False, choices=[("", _("Any kind")), *KIND_WORDS.items()])
-    since = forms.DateField(
-        label=_("Sent from"), required=False, widget=forms.DateInput(format="%Y-%m-%d", attrs={"type": "date"})
-    )
-    until = forms.DateField(
-        label=_("Sent until"), required=False, widget=forms.DateInput(format="%Y-%m-%d", attrs={"type": "date"})
-    )
+    since = DayField(label=_("Sent from"))
+    until = DayField(label=_("Sent until"))
     sort = forms.ChoiceField(
         label=_("Order"),
         required=False,

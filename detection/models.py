@@ -9,14 +9,38 @@ from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from django.db import models
 from django.urls import reverse
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
 
 from detection.engine.errors import ErrorCode
 from detection.engine.types import MediaKind, Stage, Verdict
 
+# The engine's vocabulary as the admin shows it; what readers see stands in detection.reports.words.
+LABELS: dict[str, Promise] = {
+    MediaKind.VIDEO: _("video"),
+    MediaKind.IMAGE: _("image"),
+    Stage.PROBING: _("probing"),
+    Stage.SCORING: _("scoring"),
+    Stage.EXPLAINING: _("explaining"),
+    Stage.STORING: _("storing"),
+    Verdict.AUTHENTIC: _("authentic"),
+    Verdict.SUSPICIOUS: _("suspicious"),
+    Verdict.MANIPULATED: _("manipulated"),
+    Verdict.INCONCLUSIVE: _("inconclusive"),
+    ErrorCode.UNREADABLE_MEDIA: _("unreadable media"),
+    ErrorCode.UNSUPPORTED_CODEC: _("unsupported codec"),
+    ErrorCode.MEDIA_TOO_LONG: _("media too long"),
+    ErrorCode.TOO_MANY_PIXELS: _("too many pixels"),
+    ErrorCode.MODEL_UNAVAILABLE: _("model unavailable"),
+    ErrorCode.OUT_OF_MEMORY: _("out of memory"),
+    ErrorCode.TIMED_OUT: _("timed out"),
+    ErrorCode.INTERNAL_ERROR: _("internal error"),
+}
 
-def choices(words: type[MediaKind | Stage | Verdict | ErrorCode]) -> list[tuple[str, str]]:
+
+def choices(words: type[MediaKind | Stage | Verdict | ErrorCode]) -> list[tuple[str, Promise]]:
     """The engine's vocabulary for a CharField."""
-    return [(word.value, word.value.replace("_", " ")) for word in words]
+    return [(word.value, LABELS[word]) for word in words]
 
 
 def upload_path(upload: Upload, filename: str) -> str:
@@ -36,24 +60,28 @@ class Upload(models.Model):
     """A file that a user sent. Its folder ``<media root>/<id>/`` holds it and everything derived from it."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="uploads")
-    file = models.FileField(upload_to=upload_path, max_length=100)
-    name = models.CharField(max_length=200)  # as sent, cleaned; for people only
-    kind = models.CharField(max_length=10, choices=choices(MediaKind))
-    mime = models.CharField(max_length=50)  # by content
-    size = models.PositiveBigIntegerField()  # bytes
-    sha256 = models.CharField(max_length=64, db_index=True)
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="uploads", verbose_name=_("user")
+    )
+    file = models.FileField(_("file"), upload_to=upload_path, max_length=100)
+    name = models.CharField(_("name"), max_length=200)  # as sent, cleaned; for people only
+    kind = models.CharField(_("kind"), max_length=10, choices=choices(MediaKind))
+    mime = models.CharField(_("content type"), max_length=50)  # by content
+    size = models.PositiveBigIntegerField(_("size in bytes"))  # bytes
+    sha256 = models.CharField(_("SHA-256"), max_length=64, db_index=True)
     # As displayed. Known from the header of a picture, and after the first analysis of a video.
-    width = models.PositiveIntegerField(null=True)
-    height = models.PositiveIntegerField(null=True)
-    duration = models.FloatField(null=True)  # seconds
-    fps = models.FloatField(null=True)
-    created_at = models.DateTimeField(auto_now_add=True)
+    width = models.PositiveIntegerField(_("width"), null=True)
+    height = models.PositiveIntegerField(_("height"), null=True)
+    duration = models.FloatField(_("duration in seconds"), null=True)  # seconds
+    fps = models.FloatField(_("frames per second"), null=True)
+    created_at = models.DateTimeField(_("sent"), auto_now_add=True)
 
     objects = UploadQuerySet.as_manager()
 
     class Meta:
         ordering = ["-created_at"]
+        verbose_name = _("upload")
+        verbose_name_plural = _("uploads")
 
     def __str__(self) -> str:
         return self.name
@@ -90,56 +118,58 @@ class Analysis(models.Model):
     """
 
     class Status(models.TextChoices):
-        QUEUED = "queued"
-        RUNNING = "running"
-        SUCCEEDED = "succeeded"
-        FAILED = "failed"
-        CANCELLED = "cancelled"
+        QUEUED = "queued", _("Queued")
+        RUNNING = "running", _("Running")
+        SUCCEEDED = "succeeded", _("Succeeded")
+        FAILED = "failed", _("Failed")
+        CANCELLED = "cancelled", _("Cancelled")
 
     ACTIVE = (Status.QUEUED, Status.RUNNING)
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    upload = models.ForeignKey(Upload, on_delete=models.CASCADE, related_name="analyses")
-    status = models.CharField(max_length=10, choices=Status, default=Status.QUEUED, db_index=True)
+    upload = models.ForeignKey(Upload, on_delete=models.CASCADE, related_name="analyses", verbose_name=_("upload"))
+    status = models.CharField(_("status"), max_length=10, choices=Status, default=Status.QUEUED, db_index=True)
 
     # Work: who does it, since when, how often it was tried.
-    claim_token = models.UUIDField(null=True, editable=False)
-    lease_until = models.DateTimeField(null=True, editable=False)
-    attempts = models.PositiveSmallIntegerField(default=0, editable=False)
-    sent_at = models.DateTimeField(null=True, editable=False)  # when the broker last took a message for it
+    claim_token = models.UUIDField(_("claim token"), null=True, editable=False)
+    lease_until = models.DateTimeField(_("lease until"), null=True, editable=False)
+    attempts = models.PositiveSmallIntegerField(_("attempts"), default=0, editable=False)
+    # When the broker last took a message for it.
+    sent_at = models.DateTimeField(_("message sent"), null=True, editable=False)
 
     # Progress. ``revision`` grows with every write, so that a reader can tell old news from new.
-    revision = models.PositiveIntegerField(default=0, editable=False)
-    stage = models.CharField(max_length=10, choices=choices(Stage), blank=True)
-    frames_done = models.PositiveIntegerField(default=0)
-    frames_total = models.PositiveIntegerField(default=0)
-    eta_seconds = models.FloatField(null=True)
-    points = models.JSONField(default=list)  # [[time, score], ...] scored so far
+    revision = models.PositiveIntegerField(_("revision"), default=0, editable=False)
+    stage = models.CharField(_("stage"), max_length=10, choices=choices(Stage), blank=True)
+    frames_done = models.PositiveIntegerField(_("frames done"), default=0)
+    frames_total = models.PositiveIntegerField(_("frames in total"), default=0)
+    eta_seconds = models.FloatField(_("seconds left"), null=True)
+    points = models.JSONField(_("points"), default=list)  # [[time, score], ...] scored so far
 
     # Outcome.
-    verdict = models.CharField(max_length=12, choices=choices(Verdict), blank=True, db_index=True)
-    score = models.FloatField(null=True)
-    threshold = models.FloatField(null=True)
-    suspicious_threshold = models.FloatField(null=True)
-    reasons = models.JSONField(default=list)  # [{"code", "message"}, ...]
-    total_frames = models.PositiveIntegerField(default=0)
-    deepfake_frames = models.PositiveIntegerField(default=0)
-    timings = models.JSONField(default=dict)  # stage -> seconds
-    model_name = models.CharField(max_length=100, blank=True)
-    model_version = models.CharField(max_length=50, blank=True)
-    model_sha256 = models.CharField(max_length=64, blank=True)
-    error_code = models.CharField(max_length=30, choices=choices(ErrorCode), blank=True)
-    error_message = models.TextField(blank=True)
+    verdict = models.CharField(_("verdict"), max_length=12, choices=choices(Verdict), blank=True, db_index=True)
+    score = models.FloatField(_("score"), null=True)
+    threshold = models.FloatField(_("threshold"), null=True)
+    suspicious_threshold = models.FloatField(_("lower threshold"), null=True)
+    reasons = models.JSONField(_("reasons"), default=list)  # [{"code", "message"}, ...]
+    total_frames = models.PositiveIntegerField(_("frames examined"), default=0)
+    deepfake_frames = models.PositiveIntegerField(_("frames flagged"), default=0)
+    timings = models.JSONField(_("timings"), default=dict)  # stage -> seconds
+    model_name = models.CharField(_("model"), max_length=100, blank=True)
+    model_version = models.CharField(_("model version"), max_length=50, blank=True)
+    model_sha256 = models.CharField(_("SHA-256 of the model"), max_length=64, blank=True)
+    error_code = models.CharField(_("error code"), max_length=30, choices=choices(ErrorCode), blank=True)
+    error_message = models.TextField(_("error message"), blank=True)
 
-    created_at = models.DateTimeField(auto_now_add=True)
-    started_at = models.DateTimeField(null=True)
-    finished_at = models.DateTimeField(null=True)
+    created_at = models.DateTimeField(_("sent"), auto_now_add=True)
+    started_at = models.DateTimeField(_("begun"), null=True)
+    finished_at = models.DateTimeField(_("finished"), null=True)
 
     objects = AnalysisQuerySet.as_manager()
 
     class Meta:
         ordering = ["-created_at"]
-        verbose_name_plural = "analyses"
+        verbose_name = _("analysis")
+        verbose_name_plural = _("analyses")
         indexes = [models.Index(fields=["status", "lease_until"], name="analysis_lost_work")]
 
     def __str__(self) -> str:
@@ -174,16 +204,18 @@ class Analysis(models.Model):
 class FaceTrack(models.Model):
     """One person followed through the media."""
 
-    analysis = models.ForeignKey(Analysis, on_delete=models.CASCADE, related_name="tracks")
-    number = models.PositiveIntegerField()  # the engine's id, unique in its analysis
-    score = models.FloatField(null=True)
-    verdict = models.CharField(max_length=12, choices=choices(Verdict))
-    reasons = models.JSONField(default=list)
-    segments = models.JSONField(default=list)  # [{"start", "end"}, ...] seconds
-    has_thumbnail = models.BooleanField(default=False)
+    analysis = models.ForeignKey(Analysis, on_delete=models.CASCADE, related_name="tracks", verbose_name=_("analysis"))
+    number = models.PositiveIntegerField(_("number"))  # the engine's id, unique in its analysis
+    score = models.FloatField(_("score"), null=True)
+    verdict = models.CharField(_("verdict"), max_length=12, choices=choices(Verdict))
+    reasons = models.JSONField(_("reasons"), default=list)
+    segments = models.JSONField(_("flagged parts"), default=list)  # [{"start", "end"}, ...] seconds
+    has_thumbnail = models.BooleanField(_("has a picture"), default=False)
 
     class Meta:
         ordering = ["analysis", "number"]
+        verbose_name = _("person")
+        verbose_name_plural = _("people")
         constraints = [models.UniqueConstraint(fields=["analysis", "number"], name="unique_track")]
 
     def __str__(self) -> str:
@@ -193,24 +225,26 @@ class FaceTrack(models.Model):
 class FaceScore(models.Model):
     """One face in one frame. Boxes are pixels of the displayed picture, right and bottom exclusive."""
 
-    track = models.ForeignKey(FaceTrack, on_delete=models.CASCADE, related_name="scores")
-    number = models.PositiveIntegerField()  # names its pictures, unique in its analysis
-    frame_index = models.PositiveIntegerField()
-    time = models.FloatField()
-    box = models.JSONField()  # {"left", "top", "right", "bottom"}
-    crop_box = models.JSONField()  # where the crop lies; may reach over the picture's edge
-    confidence = models.FloatField()
-    score = models.FloatField()
-    logit = models.FloatField()
-    flagged = models.BooleanField()
-    face_size = models.FloatField()
-    sharpness = models.FloatField()
-    brightness = models.FloatField()
-    detail = models.FloatField()
-    has_pictures = models.BooleanField(default=False)
+    track = models.ForeignKey(FaceTrack, on_delete=models.CASCADE, related_name="scores", verbose_name=_("person"))
+    number = models.PositiveIntegerField(_("number"))  # names its pictures, unique in its analysis
+    frame_index = models.PositiveIntegerField(_("frame"))
+    time = models.FloatField(_("time in seconds"))
+    box = models.JSONField(_("box"))  # {"left", "top", "right", "bottom"}
+    crop_box = models.JSONField(_("box of the crop"))  # where the crop lies; may reach over the picture's edge
+    confidence = models.FloatField(_("confidence"))
+    score = models.FloatField(_("score"))
+    logit = models.FloatField(_("logit"))
+    flagged = models.BooleanField(_("flagged"))
+    face_size = models.FloatField(_("width of the face"))
+    sharpness = models.FloatField(_("sharpness"))
+    brightness = models.FloatField(_("brightness"))
+    detail = models.FloatField(_("share inside the picture"))
+    has_pictures = models.BooleanField(_("has pictures"), default=False)
 
     class Meta:
         ordering = ["track", "time", "number"]
+        verbose_name = _("scored face")
+        verbose_name_plural = _("scored faces")
         constraints = [models.UniqueConstraint(fields=["track", "number"], name="unique_score")]
 
     def __str__(self) -> str:

@@ -32,6 +32,7 @@ from detection.engine.pipeline import Pipeline
 from detection.engine.types import AnalysisResult, Event, FaceScore, Progress, Scored, Stage, TrackResult
 from detection.models import Analysis, FaceTrack, Upload
 from detection.models import FaceScore as FaceScoreRow
+from detection.reports import words
 
 logger = logging.getLogger(__name__)
 
@@ -39,12 +40,6 @@ Status = Analysis.Status
 WRITE_EVERY = 0.25  # seconds between two writes of progress
 MAX_POINTS = 2000  # kept for the curve; far more than frames are looked at
 MAX_PICTURES = 256  # faces of one analysis whose crop and heat map are stored, worst first
-
-MESSAGES = {
-    ErrorCode.OUT_OF_MEMORY: "There was not enough memory to analyse this file. A smaller version of it may work.",
-    ErrorCode.TIMED_OUT: "The analysis took too long and was given up. A shorter or smaller file may work.",
-    ErrorCode.INTERNAL_ERROR: "Something went wrong on our side. It was written to the server's log.",
-}
 
 
 _of_thread = threading.local()
@@ -209,7 +204,7 @@ class Claim:
 
     def fail(self, code: ErrorCode, message: str = "") -> bool:
         """Store a failure and tell. Returns False if there was nothing to fail any more."""
-        message = message or MESSAGES[code]
+        message = message or words.failure(code)
         analysis = self.end(Status.FAILED, error_code=code, error_message=message, finished_at=timezone.now())
         if analysis is None:
             return False

@@ -18,6 +18,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile, UploadedFile
 from django.db import transaction
 from django.db.models import F, Q
 from django.utils import timezone
+from django.utils.translation import gettext as _
 from dramatiq import DramatiqError
 from redis.exceptions import RedisError
 
@@ -104,7 +105,7 @@ def submit_sample(*, user: User, name: str) -> Analysis:
     try:
         file = SimpleUploadedFile(name, path.read_bytes())
     except FileNotFoundError:
-        raise Refused("server_error", "This sample cannot be made on this server. The log says why.") from None
+        raise Refused("server_error", _("This sample cannot be made on this server. The log says why.")) from None
     return submit(user=user, upload=validators.accept(file))
 
 
@@ -148,7 +149,7 @@ def cancel(*, analysis: Analysis) -> None:
         revision=F("revision") + 1,
     )
     if not changed:
-        raise Refused("conflict", "This analysis has ended already.")
+        raise Refused("conflict", _("This analysis has ended already."))
     announce(analysis)
 
 
@@ -170,7 +171,7 @@ def retry(*, analysis: Analysis) -> None:
             .update(**reset, revision=F("revision") + 1)
         )
         if not changed:
-            raise Refused("conflict", "This analysis is not finished yet.")
+            raise Refused("conflict", _("This analysis is not finished yet."))
         FaceTrack.objects.filter(analysis=analysis.pk).delete()
         # robust: if one of these fails, the others are still done.
         transaction.on_commit(lambda: remove_folder(analysis.folder), robust=True)

@@ -12,6 +12,7 @@ from typing import IO
 from django.conf import settings
 from django.core.files.uploadedfile import UploadedFile
 from django.template.defaultfilters import filesizeformat
+from django.utils.translation import gettext as _
 from PIL import Image, UnidentifiedImageError
 
 from detection.engine.formats import HEAD_BYTES, Format, sniff
@@ -47,20 +48,25 @@ def accept(file: UploadedFile[bytes]) -> AcceptedUpload:
     if extension not in ALLOWED_EXTENSIONS:
         raise Refused(
             "unsupported_type",
-            f"“{name}” is not of a type that can be checked: {', '.join(ALLOWED_EXTENSIONS)}.",
+            _("“%(name)s” is not of a type that can be checked: %(types)s.")
+            % {"name": name, "types": ", ".join(ALLOWED_EXTENSIONS)},
         )
     if not file.size:
-        raise Refused("empty_file", f"“{name}” is empty.")
+        raise Refused("empty_file", _("“%(name)s” is empty.") % {"name": name})
     if file.size > settings.MAX_UPLOAD_BYTES:
         raise Refused(
             "file_too_large",
-            f"“{name}” is {filesizeformat(file.size)}; at most {filesizeformat(settings.MAX_UPLOAD_BYTES)} are taken.",
+            _("“%(name)s” is %(size)s; at most %(limit)s are taken.")
+            % {"name": name, "size": filesizeformat(file.size), "limit": filesizeformat(settings.MAX_UPLOAD_BYTES)},
         )
     file.seek(0)
     media_type = sniff(file.read(HEAD_BYTES))
     if media_type is None or extension not in media_type.extensions:
-        found = "no video or picture of a known type" if media_type is None else media_type.mime
-        raise Refused("content_mismatch", f"“{name}” says it is {extension}, but its content is {found}.")
+        says = _("“%(name)s” says it is %(extension)s, but its content is %(found)s.")
+        if media_type is None:
+            says = _("“%(name)s” says it is %(extension)s, but its content is no video or picture of a known type.")
+        found = media_type.mime if media_type else ""
+        raise Refused("content_mismatch", says % {"name": name, "extension": extension, "found": found})
     width, height = picture_size(file, name, media_type)
     file.seek(0)
     return AcceptedUpload(file, name, media_type, width, height)
@@ -75,7 +81,8 @@ def picture_size(file: IO[bytes], name: str, media_type: Format) -> tuple[int, i
     if media_type.kind is not MediaKind.IMAGE:
         return None, None
     file.seek(0)
-    too_many = Refused("too_many_pixels", f"“{name}” has more than {settings.MAX_PIXELS // 1_000_000} megapixels.")
+    limit = _("“%(name)s” has more than %(limit)d megapixels.")
+    too_many = Refused("too_many_pixels", limit % {"name": name, "limit": settings.MAX_PIXELS // 1_000_000})
     try:
         with warnings.catch_warnings():
             # Pillow's own limit only warns; ours, below, refuses.
@@ -86,9 +93,11 @@ def picture_size(file: IO[bytes], name: str, media_type: Format) -> tuple[int, i
         raise too_many from None
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError):
         # Pillow's header parsers raise all of these for broken files.
-        raise Refused("content_mismatch", f"“{name}” is a damaged picture: its header cannot be read.") from None
+        damaged = _("“%(name)s” is a damaged picture: its header cannot be read.")
+        raise Refused("content_mismatch", damaged % {"name": name}) from None
     if width < 1 or height < 1:
-        raise Refused("content_mismatch", f"“{name}” says that it is {width} × {height} pixels.")
+        nothing = _("“%(name)s” says that it is %(width)d × %(height)d pixels.")
+        raise Refused("content_mismatch", nothing % {"name": name, "width": width, "height": height})
     if width * height > settings.MAX_PIXELS:
         raise too_many
     return width, height

@@ -65,8 +65,8 @@ def upload(request: HttpRequest) -> HttpResponse:
     if wants_json(request):
         return _upload_json(request, form)
     if not form.is_valid():
-        code, _ = form.first_error()
-        return _upload_page(request, form, status=Refused(code, "").status)
+        refused = Refused(*form.first_error())
+        return _upload_page(request, form, status=refused.status)
     analyses = [services.submit(user=request.user, upload=accepted) for accepted in form.cleaned_data["file"]]
     return redirect(analyses[0] if len(analyses) == 1 else "detection:analysis_list")
 
@@ -87,7 +87,7 @@ def sample(request: HttpRequest, name: str) -> HttpResponse:
 
 def _upload_json(request: HttpRequest, form: UploadForm) -> HttpResponse:
     if len(request.FILES.getlist("file")) > 1:
-        return problem_response("invalid_request", "Send one file per request.")
+        return problem_response("invalid_request", _("Send one file per request."))
     if not form.is_valid():
         return problem_response(*form.first_error())
     assert request.user.is_authenticated
@@ -217,7 +217,7 @@ def analysis_delete(request: HttpRequest, analysis_id: uuid.UUID) -> HttpRespons
     if request.method == "POST":
         name = analysis.upload.name
         services.delete(analysis=analysis)
-        messages.success(request, f"“{name}” and everything found in it was deleted.")
+        messages.success(request, _("“%(name)s” and everything found in it was deleted.") % {"name": name})
         return redirect("detection:analysis_list")
     context = {"analysis": analysis, "upload": analysis.upload}
     return render(request, "detection/analysis_confirm_delete.html", context)
@@ -260,7 +260,7 @@ def model_plot(request: HttpRequest, name: str) -> HttpResponseBase:
 
 def _sign_in_first(request: HttpRequest) -> HttpResponse:
     if wants_json(request):
-        return problem_response("not_authenticated", "Sign in first.")
+        return problem_response("not_authenticated", _("Sign in first."))
     return redirect(settings.LOGIN_URL)
 
 
@@ -269,7 +269,7 @@ def _sign_in_first(request: HttpRequest) -> HttpResponse:
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     if wants_json(request):
-        return problem_response("invalid_request", "The request cannot be understood.")
+        return problem_response("invalid_request", _("The request cannot be understood."))
     # Plain: the request itself is what is wrong, so no page is built from it.
     return defaults.bad_request(request, exception)
 
@@ -277,26 +277,27 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
 def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:
     del exception
     if wants_json(request):
-        return problem_response("permission_denied", "You may not do this.")
+        return problem_response("permission_denied", _("You may not do this."))
     return render(request, "403.html", status=403)
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     del exception
     if wants_json(request):
-        return problem_response("not_found", "There is nothing here, or it is not yours.")
+        return problem_response("not_found", _("There is nothing here, or it is not yours."))
     return render(request, "404.html", status=404)
 
 
 @requires_csrf_token
 def server_error(request: HttpRequest) -> HttpResponse:
     if wants_json(request):
-        return problem_response("server_error", "Something went wrong on our side.")
+        return problem_response("server_error", _("Something went wrong on our side."))
     return render(request, "500.html", status=500)
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     logger.info("CSRF check failed at %s: %s", request.path, reason)
     if wants_json(request):
-        return problem_response("csrf_failed", "The page is too old or cookies are blocked. Reload it and try again.")
+        detail = _("The page is too old or cookies are blocked. Reload it and try again.")
+        return problem_response("csrf_failed", detail)
     return render(request, "403_csrf.html", status=403)

@@ -6,6 +6,7 @@ from typing import Any
 
 from django.core.exceptions import PermissionDenied
 from django.http import Http404
+from django.utils.translation import gettext as _
 from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.views import exception_handler
@@ -38,9 +39,9 @@ def handle(error: Exception, context: dict[str, Any]) -> Response | None:
 
 def _detail(error: Exception) -> str:
     if isinstance(error, Http404):
-        return "There is nothing here, or it is not yours."
+        return _("There is nothing here, or it is not yours.")
     if isinstance(error, PermissionDenied):
-        return "You may not do this."
+        return _("You may not do this.")
     assert isinstance(error, exceptions.APIException)
     return str(error.detail)
 

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from django.http import HttpResponse, JsonResponse
 from django.utils.http import content_disposition_header
+from django.utils.translation import gettext as _
 from rest_framework import status
 from rest_framework.exceptions import NotFound
 from rest_framework.negotiation import BaseContentNegotiation
@@ -58,7 +59,7 @@ class AnalysisList(APIView):
     def post(self, request: Request) -> Response:
         """Submit the form field ``file``; 202 says where to follow the analysis."""
         if len(request.FILES.getlist("file")) > 1:
-            raise Refused("invalid_request", "Send one file per request.")
+            raise Refused("invalid_request", _("Send one file per request."))
         form = UploadForm(request.POST, request.FILES)
         if not form.is_valid():
             raise Refused(*form.first_error())
@@ -115,7 +116,7 @@ class AnalysisReport(APIView):
     def get(self, request: Request, analysis_id: uuid.UUID, extension: str) -> HttpResponse:
         analysis = selectors.get_analysis(request.user, analysis_id)
         if analysis.status not in (Analysis.Status.SUCCEEDED, Analysis.Status.FAILED):
-            raise Refused("conflict", "There is no report yet: the analysis has no outcome.")
+            raise Refused("conflict", _("There is no report yet: the analysis has no outcome."))
         if extension == "pdf":
             response = HttpResponse(report_pdf(analysis), content_type="application/pdf")
         else:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from detection.engine.errors import gettext_noop
 from detection.engine.registry import ModelSpec, OperatingPoint, QualityLimits
 from detection.engine.types import (
     FaceScore,
@@ -26,14 +27,20 @@ from detection.engine.types import (
 )
 
 MESSAGES = {
-    ReasonCode.NO_FACE: "No face was found. Veriframe judges faces only.",
-    ReasonCode.FACE_TOO_SMALL: "The face is too small to be judged. A larger or closer version would help.",
-    ReasonCode.TOO_BLURRY: "The face is too blurred to be judged. Look for a sharper version of the file.",
-    ReasonCode.TOO_DARK: "The face is too dark to be judged.",
-    ReasonCode.TOO_SHORT: "The video is too short: a single frame says too little. Upload a longer piece.",
-    ReasonCode.FEW_FRAMES: "The face could be judged in too few frames. A longer piece would help.",
-    ReasonCode.TOO_COMPRESSED: "The picture is too strongly compressed. Look for the original file.",
-    ReasonCode.HEADS_DISAGREE: "The parts of the detector contradict each other.",
+    ReasonCode.NO_FACE: gettext_noop("No face was found. Veriframe judges faces only."),
+    ReasonCode.FACE_TOO_SMALL: gettext_noop(
+        "The face is too small to be judged. A larger or closer version would help."
+    ),
+    ReasonCode.TOO_BLURRY: gettext_noop(
+        "The face is too blurred to be judged. Look for a sharper version of the file."
+    ),
+    ReasonCode.TOO_DARK: gettext_noop("The face is too dark to be judged."),
+    ReasonCode.TOO_SHORT: gettext_noop(
+        "The video is too short: a single frame says too little. Upload a longer piece."
+    ),
+    ReasonCode.FEW_FRAMES: gettext_noop("The face could be judged in too few frames. A longer piece would help."),
+    ReasonCode.TOO_COMPRESSED: gettext_noop("The picture is too strongly compressed. Look for the original file."),
+    ReasonCode.HEADS_DISAGREE: gettext_noop("The parts of the detector contradict each other."),
 }
 SEVERITY = (Verdict.INCONCLUSIVE, Verdict.AUTHENTIC, Verdict.SUSPICIOUS, Verdict.MANIPULATED)
 # Frames in a row of one track that are enough for an alarm by themselves: a quarter of the usual sample.

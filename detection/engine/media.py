@@ -38,7 +38,7 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from detection.engine.demuxing import VideoPacket, is_past, measure, packets_from, shown_at
-from detection.engine.errors import ErrorCode, MediaError
+from detection.engine.errors import ErrorCode, MediaError, gettext_noop
 from detection.engine.formats import HEAD_BYTES, HEIF, Container, sniff
 from detection.engine.pixels import (
     EXIF_ORIENTATIONS,
@@ -73,11 +73,13 @@ _MAX_DECODER_THREADS: Final = 4
 _FIRST_FRAME_PACKETS: Final = 1024  # how far to look for something that can be decoded
 _FIRST_FRAME_PLACES: Final = 8  # and from how many keyframes
 
-_DAMAGED = (
+_DAMAGED = gettext_noop(
     "The video is damaged or incomplete and cannot be read. Copy or export it again, or convert it to MP4 (H.264)."
 )
-_NO_DECODER = "The video is encoded in a way that cannot be decoded here. Convert it to MP4 (H.264) and try again."
-_FOREIGN = (
+_NO_DECODER = gettext_noop(
+    "The video is encoded in a way that cannot be decoded here. Convert it to MP4 (H.264) and try again."
+)
+_FOREIGN = gettext_noop(
     "The file is not a video or picture of a kind that can be analysed. "
     "Use MP4, MOV, AVI, MKV or WebM, or JPEG, PNG or WebP."
 )
@@ -128,12 +130,14 @@ def open_media(path: Path, *, limits: Limits = Limits()) -> VideoFile | ImageFil
         with path.open("rb") as file:
             head = file.read(HEAD_BYTES)
     except OSError as error:
-        raise MediaError(ErrorCode.UNREADABLE_MEDIA, "The file cannot be opened. Upload it again.") from error
+        raise MediaError(
+            ErrorCode.UNREADABLE_MEDIA, gettext_noop("The file cannot be opened. Upload it again.")
+        ) from error
     if not head:
-        raise MediaError(ErrorCode.UNREADABLE_MEDIA, "The file is empty. Upload it again.")
+        raise MediaError(ErrorCode.UNREADABLE_MEDIA, gettext_noop("The file is empty. Upload it again."))
     found = sniff(head)
     if found is HEIF:
-        message = "HEIC and AVIF pictures cannot be analysed. Save the picture as JPEG or PNG."
+        message = gettext_noop("HEIC and AVIF pictures cannot be analysed. Save the picture as JPEG or PNG.")
         raise MediaError(ErrorCode.UNREADABLE_MEDIA, message)
     if found is None:
         raise MediaError(ErrorCode.UNREADABLE_MEDIA, _FOREIGN)
@@ -185,11 +189,11 @@ class ImageFile:
                 image = image_pixels(picture)
                 exif = picture.getexif().get(ExifTags.Base.Orientation, 1)
         except Image.DecompressionBombError as error:  # Pillow's own limit, far above any sensible one
-            message = "The picture has far too many pixels. Scale it down and try again."
+            message = gettext_noop("The picture has far too many pixels. Scale it down and try again.")
             raise MediaError(ErrorCode.TOO_MANY_PIXELS, message) from error
         except (OSError, SyntaxError, ValueError, TypeError, EOFError, LookupError, struct.error) as error:
             # What Pillow's plug-ins raise, depending on which byte is wrong.
-            message = "The picture is damaged or incomplete. Export it again as JPEG or PNG."
+            message = gettext_noop("The picture is damaged or incomplete. Export it again as JPEG or PNG.")
             raise MediaError(ErrorCode.UNREADABLE_MEDIA, message) from error
         orientation = EXIF_ORIENTATIONS.get(exif, Orientation())
         self._image: RGBImage | None = orientation.apply(image)
@@ -418,7 +422,7 @@ def _choose_stream(container: InputContainer) -> VideoStream:
     """The default or else the largest video stream; cover art is not a video."""
     videos = [stream for stream in container.streams.video if not stream.disposition & _NOT_A_PROGRAMME]
     if not videos:
-        message = "The file contains no video stream. Upload a video or a picture."
+        message = gettext_noop("The file contains no video stream. Upload a video or a picture.")
         raise MediaError(ErrorCode.UNREADABLE_MEDIA, message)
     decodable = [stream for stream in videos if stream.codec_context is not None]
     if not decodable:

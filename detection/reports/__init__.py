@@ -10,7 +10,7 @@ from django.conf import settings
 from django.urls import reverse
 
 from detection.models import Analysis, FaceScore, FaceTrack
-from detection.reports.words import DISCLAIMER, verdict_word
+from detection.reports import words
 
 Json = dict[str, Any]
 
@@ -54,7 +54,7 @@ def analysis_summary(analysis: Analysis) -> Json:
             "name": upload.name,
             "url": file_url(analysis, "source"),
         },
-        "error": analysis.error,
+        "error": words.error(analysis.error),
         "result": _verdict(analysis) if analysis.status == Analysis.Status.SUCCEEDED else None,
     }
 
@@ -79,8 +79,8 @@ def report_json(analysis: Analysis) -> Json:
     return {
         "format": "veriframe-report/1",
         "software": {"name": "Veriframe", "version": settings.VERSION},
-        "statement": verdict_word(verdict) if verdict else "",
-        "notice": str(DISCLAIMER),
+        "statement": words.verdict_word(verdict) if verdict else "",
+        "notice": str(words.DISCLAIMER),
         "analysis": analysis_payload(analysis),
     }
 
@@ -110,7 +110,7 @@ def _verdict(analysis: Analysis) -> Json:
         "score": analysis.score,
         "threshold": analysis.threshold,
         "suspicious_threshold": analysis.suspicious_threshold,
-        "reasons": analysis.reasons,
+        "reasons": words.reasons(analysis.reasons),
         "model": {
             "name": analysis.model_name,
             "version": analysis.model_version,
@@ -139,7 +139,7 @@ def _track(analysis: Analysis, track: FaceTrack) -> Json:
         "id": track.number,
         "score": track.score,
         "verdict": track.verdict,
-        "reasons": track.reasons,
+        "reasons": words.reasons(track.reasons),
         "segments": track.segments,
         "thumbnail_url": thumbnail,
     }

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
 
 from detection.engine.registry import REGISTRY, WEIGHTS, ModelSpec, QualityLimits, read_registry
 from detection.engine.types import MediaKind
@@ -19,7 +21,12 @@ from detection.engine.types import MediaKind
 Json = dict[str, Any]
 
 FACTS = "model_card.json"  # written by detection.training.model_card
-PLOTS = ("roc", "scores", "reliability", "robustness")
+PLOTS: dict[str, Promise] = {
+    "roc": _("How well the model ranks"),
+    "scores": _("How the scores are spread"),
+    "reliability": _("How far the scores can be taken at their word"),
+    "robustness": _("What is left after degradation"),
+}
 
 
 @dataclass(frozen=True, slots=True)

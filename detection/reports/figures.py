@@ -5,18 +5,18 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from django.utils.formats import number_format
+from django.utils.formats import get_format, number_format
 
 TINY = 1e-6  # 0.55 is a little more than 0.55 in binary, which is not meant
 
 
 def timecode(seconds: float | None) -> str:
-    """Seconds as ``m:ss.t``, the form that the player and the timeline show: 63.25 -> ``1:03.3``."""
+    """Seconds as ``m:ss.t``, the form that the player and the timeline show: 63.25 -> ``1:03.3``, German ``1:03,3``."""
     if seconds is None:
         return ""
     tenths = round(float(seconds) * 10)
     minutes, rest = divmod(tenths, 600)
-    return f"{minutes}:{rest // 10:02d}.{rest % 10}"
+    return f"{minutes}:{rest // 10:02d}{get_format('DECIMAL_SEPARATOR')}{rest % 10}"
 
 
 def decimals(value: float | None, places: int = 2) -> str:

@@ -36,6 +36,7 @@ class Section:
     title: str
     intro: str = ""
     lines: Sequence[str] = ()
+    is_quoted: bool = False  # the lines are the registry's or the measurement's own words, which are English
     tables: Sequence[Table] = field(default_factory=tuple)
     plots: Sequence[str] = ()
 
@@ -55,13 +56,15 @@ def sections(spec: ModelSpec) -> list[Section]:
 
 
 def _of_registry(spec: ModelSpec) -> Iterable[Section]:
-    yield Section("data", _("What it was trained on"), lines=spec.data)
+    yield Section("data", _("What it was trained on"), lines=spec.data, is_quoted=True)
+    # xgettext:no-python-format
+    interval = _("AUC (95 % interval)")
     areas = [[name, _interval(_triple(figures))] for name, figures in spec.metrics.get("validation_auc", {}).items()]
     yield Section(
         "ranking",
         _("How well it ranks"),
         _auc_means(),
-        tables=[Table(_("By manipulation"), [_("Manipulation"), _("AUC (95 % interval)")], areas)] if areas else [],
+        tables=[Table(_("By manipulation"), [_("Manipulation"), interval], areas)] if areas else [],
     )
     yield Section("thresholds", _("What it says at its thresholds"), lines=_registered_alarms(spec))
 
@@ -95,10 +98,10 @@ def _triple(figures: Sequence[float]) -> Json:
 
 
 def _of_facts(facts: Json, plots: Sequence[str]) -> Iterable[Section]:
-    yield Section("for", _("What it is for"), lines=facts.get("intended_use", ()))
-    yield Section("not-for", _("What it is not for"), lines=facts.get("not_for", ()))
-    yield Section("blind-spots", _("Known blind spots"), lines=facts.get("blind_spots", ()))
-    yield Section("not-measured", _("What was not measured"), lines=facts.get("not_measured", ()))
+    yield _quoted(facts, "intended_use", "for", _("What it is for"))
+    yield _quoted(facts, "not_for", "not-for", _("What it is not for"))
+    yield _quoted(facts, "blind_spots", "blind-spots", _("Known blind spots"))
+    yield _quoted(facts, "not_measured", "not-measured", _("What was not measured"))
     yield _data(facts)
     yield _ranking(facts, plots)
     yield _operating(facts, plots)
@@ -109,11 +112,16 @@ def _of_facts(facts: Json, plots: Sequence[str]) -> Iterable[Section]:
     yield _runs(facts, "ablation", "ingredient", _("What each ingredient brought"), _("Ingredient"))
     yield _runs(facts, "seeds", "seed", _("The same training with other seeds"), _("Seed"))
     yield _shortcuts(facts)
-    yield Section("reproduce", _("How to reproduce"), lines=facts.get("reproduce", ()))
+    yield _quoted(facts, "reproduce", "reproduce", _("How to reproduce"))
+
+
+def _quoted(facts: Json, name: str, key: str, title: str) -> Section:
+    return Section(key, title, lines=facts.get(name, ()), is_quoted=True)
 
 
 def _auc_means() -> str:
     return _(
+        # xgettext:no-python-format
         "AUC: how often a manipulated file gets a higher score than a genuine one; 0.5 is guessing, 1 is never wrong. "
         "Measured on people who were never trained on. In brackets the 95 % interval."
     )
@@ -130,12 +138,15 @@ def _data(facts: Json) -> Section:
         head = [_("Source"), _("Faces"), _("Videos or stills"), _("People or sources")]
         rows = [[name, *(str(row[key]) for key in ("faces", "videos", "people"))] for name, row in origins.items()]
         tables.append(Table(_("Measured on"), head, rows))
-    return Section("data", _("What it was trained and measured on"), lines=data.get("training", ()), tables=tables)
+    title = _("What it was trained and measured on")
+    return Section("data", title, lines=data.get("training", ()), is_quoted=True, tables=tables)
 
 
 def _ranking(facts: Json, plots: Sequence[str]) -> Section:
     figures = facts.get("figures", {})
-    head = [_("Manipulation"), _("Genuine"), _("Manipulated"), "AUC", _("Found at 1 % false alarms")]
+    # xgettext:no-python-format
+    found = _("Found at 1 % false alarms")
+    head = [_("Manipulation"), _("Genuine"), _("Manipulated"), "AUC", found]
     tables = []
     for key, caption in (("videos", _("File by file")), ("images", _("Face by face"))):
         rows = [
@@ -186,6 +197,7 @@ def _clips(facts: Json) -> Section:
 
 def _compared(facts: Json) -> Section:
     tables = []
+    captions = {"videos": _("AUC on the same videos and stills"), "clips": _("AUC on the same clips")}
     for what, rows in (facts.get("compared") or {}).items():
         names = list(rows[0]["auc"]) if rows else []
         if len(names) < 2:
@@ -195,7 +207,7 @@ def _compared(facts: Json) -> Section:
             [row["name"], str(row["real"]), str(row["fake"]), *(_interval(row["auc"].get(name)) for name in names)]
             for row in rows
         ]
-        tables.append(Table(_("AUC on the same %(what)s") % {"what": what}, head, cells))
+        tables.append(Table(captions.get(what, what), head, cells))
     return Section("compared", _("Beside other detectors"), tables=tables)
 
 

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
+from django.utils.functional import Promise
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from detection.engine.registry import QualityLimits
 from detection.models import Analysis
@@ -91,21 +93,30 @@ def quality_notes(payload: Json, limits: QualityLimits | None) -> list[Note]:
     bits = _bits_per_pixel(payload["media"])
     if bits is not None:
         words = _("The lower, the more was thrown away when the file was saved, and with it traces of manipulation.")
-        notes.append(Note(_("Compression"), _("%(bits).2f bits per pixel") % {"bits": bits}, "", words))
+        notes.append(Note(_("Compression"), _("%(bits)s bits per pixel") % {"bits": figures.decimals(bits)}, "", words))
     return notes
 
 
 # What "poor" and "fair" mean for each; poor is what the detector does not judge by, fair is less than twice that.
-_SIZE = ("Too small to judge by.", "Small: fine traces are lost.", "Large enough.")
-_SHARPNESS = ("Too blurred to judge by.", "Soft: fine traces are lost.", "Sharp enough.")
-_LIGHT = ("Too dark to judge by.", "Rather dark.", "Bright enough.")
+Words = tuple[Promise, Promise, Promise]
+_SIZE: Words = (
+    gettext_lazy("Too small to judge by."),
+    gettext_lazy("Small: fine traces are lost."),
+    gettext_lazy("Large enough."),
+)
+_SHARPNESS: Words = (
+    gettext_lazy("Too blurred to judge by."),
+    gettext_lazy("Soft: fine traces are lost."),
+    gettext_lazy("Sharp enough."),
+)
+_LIGHT: Words = (gettext_lazy("Too dark to judge by."), gettext_lazy("Rather dark."), gettext_lazy("Bright enough."))
 
 
-def _note(name: str, value: str, measured: float, limit: float, words: tuple[str, str, str]) -> Note:
+def _note(name: str, value: str, measured: float, limit: float, words: Words) -> Note:
     if not limit:
         return Note(name, value, "", "")
     place = 0 if measured < limit else 1 if measured < 2 * limit else 2
-    return Note(name, value, ("poor", "fair", "good")[place], _(words[place]))
+    return Note(name, value, ("poor", "fair", "good")[place], str(words[place]))
 
 
 def _bits_per_pixel(media: Json) -> float | None:

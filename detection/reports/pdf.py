@@ -128,7 +128,7 @@ def _covered() -> frozenset[int]:
 
 
 def printable(text: str) -> str:
-    """Text with what the font lacks written as \\uXXXX: a report may not drop characters of a name."""
+    """Text with what the font lacks written as Python escapes: a report may not drop characters of a name."""
     return "".join(
         character if ord(character) in _covered() or character == "\n" else ascii(character)[1:-1] for character in text
     )
@@ -205,7 +205,7 @@ def _record(document: Document, payload: Json) -> None:
     rows: list[tuple[str, object]] = [
         (_("Name"), media["name"]),
         (_("Type"), media["mime"]),
-        (_("Size"), f"{filesizeformat(media['size'])} ({media['size']} bytes)"),
+        (_("Size"), _("%(size)s (%(bytes)d bytes)") % {"size": filesizeformat(media["size"]), "bytes": media["size"]}),
         ("SHA-256", media["sha256"]),
     ]
     if media["width"]:

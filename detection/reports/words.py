@@ -1,10 +1,21 @@
-"""What verdicts and statuses are called in front of people: on pages, in the PDF, in forms."""
+"""What verdicts, statuses, reasons and errors are called in front of people: on pages, in the PDF, in forms.
+
+The engine speaks English and rows keep what it said, beside a code. Here, and nowhere else, that becomes the reader's
+language: a sentence that the catalogue knows is translated as it is, any other one is told by its code.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from django.conf import settings
 from django.utils.functional import Promise
+from django.utils.translation import get_language, gettext, override
 from django.utils.translation import gettext_lazy as _
 
+from detection.engine import aggregation
+from detection.engine.errors import ErrorCode
 from detection.engine.types import ReasonCode, Verdict
 from detection.models import Analysis
 
@@ -32,6 +43,27 @@ STATUS_WORDS: dict[str, Promise] = {
 KIND_WORDS: dict[str, Promise] = {"video": _("Video"), "image": _("Image")}
 
 
+ENGINE_LANGUAGE = "en"
+
+REASONS: dict[str, Promise] = {code: _(sentence) for code, sentence in aggregation.MESSAGES.items()}
+# General on purpose: each code has several causes, of which the stored sentence tells the one.
+ERRORS: dict[str, Promise] = {
+    ErrorCode.UNREADABLE_MEDIA: _("The file is damaged, incomplete, or no video or picture that can be analysed."),
+    ErrorCode.UNSUPPORTED_CODEC: _("The file is encoded in a way that cannot be read here. Convert it and try again."),
+    ErrorCode.MEDIA_TOO_LONG: _(
+        "The video is too long: at most %(minutes)d minutes can be analysed. Cut it, or save it anew if it is really "
+        "shorter."
+    ),
+    ErrorCode.TOO_MANY_PIXELS: _(
+        "The picture has too many pixels: at most %(megapixels)d million can be analysed. Scale it down and try again."
+    ),
+    ErrorCode.MODEL_UNAVAILABLE: _("The detector could not be loaded on this server."),
+    ErrorCode.OUT_OF_MEMORY: _("There was not enough memory to analyse this file. A smaller version of it may work."),
+    ErrorCode.TIMED_OUT: _("The analysis took too long and was given up. A shorter or smaller file may work."),
+    ErrorCode.INTERNAL_ERROR: _("Something went wrong on our side. It was written to the server's log."),
+}
+
+
 def verdict_word(verdict: str) -> str:
     return str(VERDICT_WORDS[verdict])
 
@@ -39,6 +71,50 @@ def verdict_word(verdict: str) -> str:
 def short_word(word: str) -> str:
     """For a badge: a verdict in one or two words, or a status."""
     return str(SHORT_VERDICTS[word] if word in SHORT_VERDICTS else STATUS_WORDS[word])
+
+
+# -- What the engine said, in the reader's language --------------------------------------------------------------------
+
+
+def in_readers_language(stored: str, by_code: str) -> str:
+    """A sentence that the engine said, or, where the catalogue does not know it, what its code stands for."""
+    if not stored:
+        return by_code
+    told = gettext(stored)
+    is_readers = told != stored or (get_language() or ENGINE_LANGUAGE) == ENGINE_LANGUAGE
+    return told if is_readers or not by_code else by_code
+
+
+def reasons(stored: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
+    """Reasons as rows keep them, ``{"code", "message"}``, for this reader."""
+    return [
+        {"code": row["code"], "message": in_readers_language(row["message"], str(REASONS.get(row["code"], "")))}
+        for row in stored
+    ]
+
+
+def error(stored: Mapping[str, str] | None) -> dict[str, str] | None:
+    """An error as rows keep it, ``{"code", "message"}`` or None, for this reader."""
+    if stored is None:
+        return None
+    message = in_readers_language(stored["message"], _by_code(stored["code"]))
+    return {"code": stored["code"], "message": message}
+
+
+def event(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """An event, see ``detection.progress``, for this reader."""
+    return {**stored, "error": error(stored["error"])} if stored.get("error") else dict(stored)
+
+
+def failure(code: ErrorCode) -> str:
+    """What a row keeps of a failure about which the engine said nothing more."""
+    with override(ENGINE_LANGUAGE):
+        return _by_code(code)
+
+
+def _by_code(code: str) -> str:
+    limits = {"minutes": settings.MAX_MEDIA_SECONDS // 60, "megapixels": settings.MAX_PIXELS // 1_000_000}
+    return str(ERRORS[code]) % limits if code in ERRORS else ""
 
 
 # -- What an answer is worth -------------------------------------------------------------------------------------------

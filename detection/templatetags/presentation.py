@@ -6,7 +6,7 @@ from typing import Any
 
 from django import template
 
-from detection.reports import figures, words
+from detection.reports import card, figures, words
 
 register = template.Library()
 
@@ -23,6 +23,12 @@ short_word = register.filter(words.short_word)
 means = register.filter(words.means)
 means_not = register.filter(words.means_not)
 advice = register.filter(words.advice)
+
+
+@register.filter
+def plot_word(name: str) -> str:
+    """What a plot of the model page shows."""
+    return str(card.PLOTS[name])
 
 
 @register.filter

@@ -1,15 +1,16 @@
-/** How numbers are written: the same way as the filters in detection/templatetags/presentation.py. */
+/** How numbers are written: in the page's language, as the filters in detection/templatetags/presentation.py have it. */
 
 const language = document.documentElement.lang || "en";
 const twoDecimals = new Intl.NumberFormat(language, { minimumFractionDigits: 2, maximumFractionDigits: 2 });
 const TINY = 1e-6; // 0.55 is a little more than 0.55 in binary, which is not meant
+const point = twoDecimals.formatToParts(0.5).find(({ type }) => type === "decimal").value;
 const oneDecimal = new Intl.NumberFormat(language, { maximumFractionDigits: 1 });
 
-/** Seconds as m:ss.t */
+/** Seconds as m:ss.t, in German m:ss,t */
 export function timecode(seconds) {
   const tenths = Math.round(seconds * 10);
   const rest = tenths % 600;
-  return `${Math.floor(tenths / 600)}:${String(Math.floor(rest / 10)).padStart(2, "0")}.${rest % 10}`;
+  return `${Math.floor(tenths / 600)}:${String(Math.floor(rest / 10)).padStart(2, "0")}${point}${rest % 10}`;
 }
 
 /** Seconds as m:ss, for lengths where tenths would pretend to know more than they do. */

@@ -16,7 +16,8 @@ export class Overlay {
     set(this.svg, { viewBox: `0 0 ${media.width} ${media.height}`, preserveAspectRatio: "xMidYMid meet" });
     this.marks = samples.tracks.map(() => this.mark());
     this.time = 0;
-    new ResizeObserver(() => this.showAt(this.time)).observe(stage);
+    this.measure();
+    new ResizeObserver(() => this.resized()).observe(stage);
   }
 
   mark() {
@@ -28,6 +29,19 @@ export class Overlay {
       back: draw("rect", { class: "face-label-back" }, group),
       label: draw("text", { class: "face-label" }, group),
     };
+  }
+
+  /** Kept, not asked for at every frame: that would make the browser lay the page out between two boxes. */
+  measure() {
+    const { clientWidth, clientHeight } = this.stage;
+    const scale = Math.min(clientWidth / this.size.width, clientHeight / this.size.height);
+    this.unit = scale > 0 ? 1 / scale : 1; // picture pixels per pixel on the screen
+    this.isNarrow = clientWidth < NARROW;
+  }
+
+  resized() {
+    this.measure();
+    this.showAt(this.time);
   }
 
   show(visible) {
@@ -44,7 +58,7 @@ export class Overlay {
   }
 
   place({ group, halo, box, back, label }, { sample, box: b }, track) {
-    const unit = this.unit();
+    const { unit } = this;
     const outline = `M${b.left} ${b.top}H${b.right}V${b.bottom}H${b.left}Z`;
     set(group, { class: `is-${sample.band}` });
     set(halo, { d: outline });
@@ -65,14 +79,7 @@ export class Overlay {
 
   words(sample, { person }) {
     const score = scoreText(sample.score);
-    if (this.stage.clientWidth < NARROW) return `${person} · ${score}`;
+    if (this.isNarrow) return `${person} · ${score}`;
     return `${text("person", { number: person })} · ${score} · ${text(`band.${sample.band}`)}`;
-  }
-
-  /** Picture pixels per pixel on the screen. */
-  unit() {
-    const { clientWidth, clientHeight } = this.stage;
-    const scale = Math.min(clientWidth / this.size.width, clientHeight / this.size.height);
-    return scale > 0 ? 1 / scale : 1;
   }
 }

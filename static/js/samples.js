@@ -25,7 +25,9 @@ export class Samples {
     this.all.sort((a, b) => a.time - b.time);
     for (const track of this.tracks) track.samples.sort((a, b) => a.time - b.time);
     this.flagged = this.all.filter((sample) => sample.flagged);
-    this.times = [...new Set(this.all.map((sample) => sample.time))];
+    this.byTime = new Map();
+    for (const sample of this.all) this.byTime.set(sample.time, [...(this.byTime.get(sample.time) ?? []), sample]);
+    this.times = [...this.byTime.keys()];
     this.step = typicalStep(result.frames.map((frame) => frame.time));
     // Seconds within which two times are one: a player stands only about where it was sent.
     this.slack = Math.min(0.02, this.step / 3);
@@ -49,7 +51,13 @@ export class Samples {
   }
 
   at(time) {
-    return this.all.filter((sample) => sample.time === time);
+    return this.byTime.get(time) ?? [];
+  }
+
+  /** The samples of the examined frame at a time, within `slack`; none between two frames. */
+  near(time) {
+    const known = this.times[firstPlace(this.times.length, (i) => this.times[i] >= time - this.slack)];
+    return known !== undefined && known <= time + this.slack ? this.at(known) : [];
   }
 
   worstAt(time) {
@@ -114,9 +122,9 @@ export class Samples {
   /** Where a track's face is at a time: its box between two samples is interpolated. Null where it is not known. */
   placeAt(track, time) {
     const own = track.samples;
-    const after = own.findIndex((sample) => sample.time > time);
-    const left = after === -1 ? own.at(-1) : own[after - 1];
-    const right = after === -1 ? undefined : own[after];
+    const after = firstPlace(own.length, (i) => own[i].time > time);
+    const left = own[after - 1];
+    const right = own[after];
     if (left && right && right.time - left.time <= 2.2 * this.step) {
       const share = (time - left.time) / (right.time - left.time);
       return { sample: share < 0.5 ? left : right, box: mix(left.box, right.box, share) };
@@ -124,6 +132,17 @@ export class Samples {
     const near = [left, right].find((sample) => sample && Math.abs(sample.time - time) <= 0.6 * this.step);
     return near ? { sample: near, box: near.box } : null;
   }
+}
+
+/** The first of `count` places for which `holds`, which holds for all later ones, too; by halving: asked at every frame. */
+function firstPlace(count, holds) {
+  let [low, high] = [0, count];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (holds(middle)) high = middle;
+    else low = middle + 1;
+  }
+  return low;
 }
 
 function mix(a, b, share) {

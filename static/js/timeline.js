@@ -21,6 +21,10 @@ export class Timeline {
     this.duration = Math.max(report.media.duration ?? 0, samples.times.at(-1) ?? 0) || 1;
     this.time = 0;
     this.svg = draw("svg", { "aria-hidden": "true" }, element);
+    // Not part of the drawing: moving it must not have thousands of points painted anew at every frame.
+    this.playhead = document.createElement("div");
+    this.playhead.className = "playhead";
+    element.append(this.playhead);
     this.chooseLanes();
     set(element, { "aria-valuemin": 0, "aria-valuemax": this.duration.toFixed(1) });
     new ResizeObserver(() => this.redraw()).observe(element);
@@ -56,7 +60,7 @@ export class Timeline {
     this.lanes.forEach((track, lane) => this.drawLane(track, lane));
     this.drawAxis(height);
     this.ring = draw("circle", { class: "selected-ring", r: 8, visibility: "hidden" }, this.svg);
-    this.playhead = draw("path", { class: "playhead" }, this.svg);
+    this.playhead.style.height = `${this.lanes.length * (NAME + CHART) + 2}px`;
     this.showAt(this.time);
     this.markSelected();
   }
@@ -95,15 +99,13 @@ export class Timeline {
 
   showAt(time) {
     this.time = time;
-    if (!this.playhead) return;
-    const x = this.x(Math.min(time, this.duration)).toFixed(1);
-    set(this.playhead, { d: `M${x} 2V${this.lanes.length * (NAME + CHART) + 4}` });
+    if (!this.width) return;
+    this.playhead.style.transform = `translateX(${this.x(Math.min(time, this.duration)).toFixed(1)}px)`;
     set(this.element, { "aria-valuenow": time.toFixed(2), "aria-valuetext": this.spoken(time) });
   }
 
   spoken(time) {
-    const near = this.samples.times.find((known) => Math.abs(known - time) <= this.samples.slack);
-    const scores = (near === undefined ? [] : this.samples.at(near)).map(
+    const scores = this.samples.near(time).map(
       (sample) => `${text("person", { number: sample.person })} ${text("score", { score: scoreText(sample.score) })}`,
     );
     return text("timeline.value", { time: timecode(time), scores: scores.join(", ") || text("timeline.nothing") });

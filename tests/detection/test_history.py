@@ -30,9 +30,25 @@ def named(owner: User, name: str, *, day: int = 1, **fields: Any) -> Analysis:
     return analysis
 
 
-@pytest.fixture
-def past(owner: User) -> dict[str, Analysis]:
-    """What the owner had checked; the oldest first."""
+# Also asked of PostgreSQL, in test_with_services.
+QUESTIONS: list[tuple[dict[str, str], list[str]]] = [
+    ({}, ["another.jpg", "broken.mp4", "night speech.mp4", "portrait.jpg", "Speech.mp4"]),
+    ({"search": "SPEECH"}, ["night speech.mp4", "Speech.mp4"]),
+    ({"search": "nothing like it"}, []),
+    ({"verdict": "manipulated"}, ["Speech.mp4"]),
+    ({"kind": "image"}, ["another.jpg", "portrait.jpg"]),
+    ({"status": "failed"}, ["broken.mp4"]),
+    ({"since": "2026-11-02", "until": "2026-11-03"}, ["night speech.mp4", "portrait.jpg"]),
+    ({"kind": "video", "search": "speech", "verdict": "inconclusive"}, ["night speech.mp4"]),
+    ({"sort": "oldest", "kind": "image"}, ["portrait.jpg", "another.jpg"]),
+    ({"sort": "name"}, ["another.jpg", "broken.mp4", "night speech.mp4", "portrait.jpg", "Speech.mp4"]),
+    ({"sort": "highest", "status": "succeeded"}, ["Speech.mp4", "portrait.jpg", "night speech.mp4"]),
+    ({"sort": "lowest", "status": "succeeded"}, ["portrait.jpg", "Speech.mp4", "night speech.mp4"]),
+]
+
+
+def some_history(owner: User) -> dict[str, Analysis]:
+    """Analyses of every outcome; the oldest first."""
     done = {"status": "succeeded", "threshold": 0.9, "suspicious_threshold": 0.6}
     return {
         "speech": named(owner, "Speech.mp4", day=1, verdict="manipulated", score=0.97, **done),
@@ -43,27 +59,17 @@ def past(owner: User) -> dict[str, Analysis]:
     }
 
 
+@pytest.fixture
+def past(owner: User) -> dict[str, Analysis]:
+    """What the owner had checked."""
+    return some_history(owner)
+
+
 def shown(client: Client, **query: str) -> list[str]:
     return [analysis.upload.name for analysis in client.get(HISTORY, query).context["page_obj"]]
 
 
-@pytest.mark.parametrize(
-    ("query", "names"),
-    [
-        ({}, ["another.jpg", "broken.mp4", "night speech.mp4", "portrait.jpg", "Speech.mp4"]),
-        ({"search": "SPEECH"}, ["night speech.mp4", "Speech.mp4"]),
-        ({"search": "nothing like it"}, []),
-        ({"verdict": "manipulated"}, ["Speech.mp4"]),
-        ({"kind": "image"}, ["another.jpg", "portrait.jpg"]),
-        ({"status": "failed"}, ["broken.mp4"]),
-        ({"since": "2026-11-02", "until": "2026-11-03"}, ["night speech.mp4", "portrait.jpg"]),
-        ({"kind": "video", "search": "speech", "verdict": "inconclusive"}, ["night speech.mp4"]),
-        ({"sort": "oldest", "kind": "image"}, ["portrait.jpg", "another.jpg"]),
-        ({"sort": "name"}, ["another.jpg", "broken.mp4", "night speech.mp4", "portrait.jpg", "Speech.mp4"]),
-        ({"sort": "highest", "status": "succeeded"}, ["Speech.mp4", "portrait.jpg", "night speech.mp4"]),
-        ({"sort": "lowest", "status": "succeeded"}, ["portrait.jpg", "Speech.mp4", "night speech.mp4"]),
-    ],
-)
+@pytest.mark.parametrize(("query", "names"), QUESTIONS)
 def test_what_is_asked_for_is_what_is_shown(owner_client: Client, past: dict, query: dict, names: list[str]):
     assert shown(owner_client, **query) == names
 

@@ -12,6 +12,7 @@ from django.db import connections
 from accounts.models import User
 from config.asgi import application
 from detection import progress, runner, selectors, services
+from detection.engine import media
 from detection.models import Analysis
 from tests import factories
 from tests.detection.sockets import Socket, connect
@@ -164,3 +165,29 @@ async def test_pages_of_other_sites_cannot_connect(owner: User, async_client_of:
         assert (await socket.connect() == 0) is welcome
         if welcome:
             await socket.disconnect()
+
+
+@pytest.mark.parametrize(
+    ("cookie", "accepted", "begins"),
+    [
+        ("", b"", "The video is"),
+        ("", b"de", "Das Video ist"),
+        ("; django_language=de", b"en", "Das Video ist"),
+        ("; django_language=en", b"de", "The video is"),
+    ],
+)
+async def test_news_come_in_the_language_of_the_page(
+    owner: User, async_client_of: Callable, cookie: str, accepted: bytes, begins: str
+):
+    """A worker knows no reader, so each socket translates for its own."""
+    failed = {"status": "failed", "error_code": "unreadable_media", "error_message": media._DAMAGED}
+    analysis = await sync_to_async(factories.make_analysis)(owner, **failed)
+    client = await sync_to_async(async_client_of)(owner)
+    cookies = f"sessionid={client.cookies['sessionid'].value}{cookie}".encode()
+    headers = [(b"cookie", cookies), (b"origin", b"http://localhost:8000"), (b"accept-language", accepted)]
+    socket = Socket(application, f"/ws/analyses/{analysis.pk}/", headers=headers)
+    assert await socket.connect() == 0
+    assert (await socket.receive())["error"]["message"].startswith(begins)
+    await sync_to_async(progress.publish)(analysis.pk, {**progress.updated(analysis), "revision": 99})
+    assert (await socket.receive())["error"]["message"].startswith(begins)
+    await socket.disconnect()

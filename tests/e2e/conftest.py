@@ -77,7 +77,7 @@ def new_context(browser: Browser, server: Server) -> Iterator[NewContext]:
     complaints = Complaints()
 
     def make(*, site: Server = server, **options: object) -> BrowserContext:
-        context = browser.new_context(base_url=site.url, locale="en-GB", **options)  # type: ignore[arg-type]
+        context = browser.new_context(**{"base_url": site.url, "locale": "en-GB", **options})  # type: ignore[arg-type]
         context.set_default_timeout(30_000)
         context.on("page", complaints.watch)
         contexts.append(context)
