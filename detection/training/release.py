@@ -116,7 +116,7 @@ def _unmeasured(config: Config, networks: int, name: str, version: str, file: Pa
         version=version,
         path=file,
         sha256=sha256_of(file),
-        architecture="mobilenetv2" if networks == 1 else f"{networks} x mobilenetv2",
+        architecture=config.architecture if networks == 1 else f"{networks} x mobilenetv2",
         input_size=config.input_size,
         crop_margin=config.crop_margin,
         image=NEUTRAL,

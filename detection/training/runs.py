@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from detection.engine.networks import ensemble, mobilenetv2
+from detection.engine.networks import ensemble, mobilenetv2, mobilenetv2_linear
 from detection.engine.preprocessing import crop_box, extract
 from detection.training import calibrate
 from detection.training.datasets import Sample, read_manifests
@@ -45,7 +45,10 @@ def load(folder: Path) -> Any:
             [(member["slope"], member["intercept"]) for member in members],
         )
     config = read_noted(folder)
-    model = mobilenetv2.build(config.input_size, residual=config.residual)
+    if config.architecture == "mobilenetv2-linear":
+        model = mobilenetv2_linear.build(config.input_size)
+    else:
+        model = mobilenetv2.build(config.input_size, residual=config.residual)
     model.load_weights(folder / WEIGHTS_FILE)
     return model
 
@@ -100,12 +103,12 @@ def combine(runs: Sequence[Path], output: Path) -> Path:
     """Make an ensemble of runs of different recipes, each calibrated on the calibration identities; returns its note.
 
     Raises:
-        ValueError: the runs cut faces differently, so that they cannot share a crop.
+        ValueError: the runs cut faces by different margins, so that they cannot share a crop.
     """
     configs = [read_noted(run) for run in runs]
-    if len({(config.input_size, config.crop_margin) for config in configs}) != 1:
-        raise ValueError("the members of an ensemble must share input_size and crop_margin")
-    samples = [s for s in read_manifests(configs[0].manifests) if s.split == "calibration"]
+    if len({config.crop_margin for config in configs}) != 1:
+        raise ValueError("the members of an ensemble must share crop_margin")
+    samples = [s for s in read_manifests(_leading(configs).manifests) if s.split == "calibration"]
     members = []
     for run, config in zip(runs, configs, strict=True):
         fitted = calibrate.fit(score_network(Network(load(run)), samples, config))
@@ -117,7 +120,12 @@ def combine(runs: Sequence[Path], output: Path) -> Path:
 
 
 def _note(runs: Sequence[Path], output: Path, **facts: Any) -> None:
-    """What is made of runs is noted under the settings of the first."""
     output.mkdir(parents=True, exist_ok=True)
-    note = {**asdict(replace(read_noted(runs[0]), output=output)), **facts}
+    settings = replace(_leading([read_noted(run) for run in runs]), output=output)
+    note = {**asdict(settings), **facts}
     (output / NOTE_FILE).write_text(json.dumps(note, indent=2, default=str), encoding="utf-8")
+
+
+def _leading(configs: Sequence[Config]) -> Config:
+    """Whose settings stand for all: the run that takes the largest crops, the first of several."""
+    return max(configs, key=lambda config: config.input_size)

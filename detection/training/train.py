@@ -32,6 +32,7 @@ class Config:
     start: Path | None = None  # or those of a whole network: an earlier run's weights
     meshes: Path | None = None  # where face meshes are kept between runs; None: pseudo-fakes from five landmarks
     leave_out: tuple[str, ...] = ()  # origins (dataset-method) that this run must not see
+    architecture: str = "mobilenetv2"  # or mobilenetv2-linear, which is served but no longer trained
     input_size: int = 192
     crop_margin: float = 2.9
     residual: bool = True
@@ -108,7 +109,13 @@ def make_batches(config: Config, *, first_epoch: int = 0) -> FacePairs:
 
 
 def train(config: Config) -> Path:
-    """Run, or go on with an interrupted run, and return the path of the averaged weights."""
+    """Run, or go on with an interrupted run, and return the path of the averaged weights.
+
+    Raises:
+        ValueError: this architecture is not trained here.
+    """
+    if config.architecture != "mobilenetv2":
+        raise ValueError(f"{config.architecture} is served, but not trained any more")
     config.output.mkdir(parents=True, exist_ok=True)
     keras.utils.set_random_seed(config.seed)
     full = mobilenetv2.build(

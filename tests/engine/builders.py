@@ -63,6 +63,8 @@ def face_score(
 def lively_weights(model, rng: np.random.Generator) -> None:
     """Give a network weights that keep signals alive: fresh ones end in logits of 1e-7, which prove nothing."""
     for variable in model.trainable_variables:
+        if variable.name in ("gamma", "beta"):
+            continue  # batch normalisation is folded into the weights that we start from
         shape = variable.shape
         fan_in = shape[0] * shape[1] if "depthwise" in variable.path else np.prod(shape[:-1]) or 1
         variable.assign(rng.normal(0, 1.6 / np.sqrt(fan_in), shape))

@@ -80,3 +80,36 @@ def test_the_published_weights_fit(shared_models):
     path = shared_models / "mobilenetv2_1.0_224_imagenet_notop.weights.h5"
     crops = np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3)).astype(np.uint8)
     assert np.isfinite(np.asarray(mobilenetv2.build(64, weights=path)(crops, training=False)["logit"])).all()
+
+
+@pytest.fixture(scope="module")
+def members():
+    linear = pytest.importorskip("detection.engine.networks.mobilenetv2_linear")
+    networks = mobilenetv2.build(96, alpha=0.35), linear.build(64)
+    for seed, network in enumerate(networks):
+        lively_weights(network, np.random.default_rng(seed))
+    return networks
+
+
+@pytest.fixture(scope="module")
+def ensemble(members):
+    module = pytest.importorskip("detection.engine.networks.ensemble")
+    return module.build(members, [(0.5, -1.0), (2.0, 0.25)])
+
+
+class TestEnsemble:
+    def test_it_says_the_mean_of_what_its_members_say_of_their_sizes(self, members, ensemble):
+        # A plain colour stays what it is, whoever scales it down; random networks make much of the least difference.
+        crop = np.full((96, 96, 3), (180, 120, 90), np.uint8)
+        large, small = members
+        first = float(np.asarray(large(crop[None], training=False)["logit"])[0, 0])
+        second = float(np.asarray(small(crop[None, :64, :64], training=False)["logit"])[0, 0])
+        both = float(np.asarray(ensemble(crop[None], training=False)["logit"])[0, 0])
+        assert both == pytest.approx(((0.5 * first - 1) + (2 * second + 0.25)) / 2, rel=1e-3)
+
+    def test_the_mean_of_its_evidence_is_its_logit_although_maps_differ_in_size(self, ensemble):
+        crops = np.random.default_rng(4).integers(0, 256, (2, 96, 96, 3)).astype(np.uint8)
+        outputs = {key: np.asarray(value) for key, value in ensemble(crops, training=False).items()}
+        assert outputs["evidence"].shape == (2, 6, 6)
+        assert outputs["evidence"].mean(axis=(1, 2)) == pytest.approx(outputs["logit"][:, 0], rel=1e-4, abs=1e-4)
+        assert np.ptp(outputs["logit"]) > 1e-3

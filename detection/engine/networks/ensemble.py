@@ -13,23 +13,47 @@ import keras
 
 
 def build(members: Sequence[Any], calibrations: Sequence[tuple[float, float]]) -> Any:
-    """Return a functional ``keras.Model`` with the input and the outputs ``logit`` and ``evidence`` of its members.
+    """Return a functional ``keras.Model`` with the outputs ``logit`` and ``evidence`` of its members.
 
-    Each member's outputs are multiplied by its slope and shifted by its intercept first, so that a network whose
-    logits are merely larger has no louder voice. The mean of ``evidence`` stays the ``logit``.
+    It takes the crops of its largest member; the others see them scaled down. Each member's outputs are multiplied by
+    its slope and shifted by its intercept, so that a network whose logits are merely larger has no louder voice.
+    The mean of ``evidence`` is the ``logit``, as with every member.
 
     Args:
-        members: networks that take crops of one size and give evidence maps of one size, as :mod:`.mobilenetv2`.
+        members: networks that take square uint8 crops, as :mod:`.mobilenetv2`.
         calibrations: slope and intercept of each.
     """
-    sizes = {member.input_shape[1:] for member in members}
-    if len(sizes) != 1:
-        raise ValueError(f"the members of an ensemble must take crops of one size, not {sorted(sizes)}")
-    crops = keras.Input(*sizes, dtype="uint8", name="crops")
-    outputs: dict[str, list[Any]] = {"logit": [], "evidence": []}
+    size = max(member.input_shape[1] for member in members)
+    side = max(member.get_layer("evidence").output.shape[1] for member in members)
+    crops = keras.Input((size, size, 3), dtype="uint8", name="crops")
+    logits, maps = [], []
     for i, (member, (slope, intercept)) in enumerate(zip(members, calibrations, strict=True)):
-        named = keras.Model(member.input, [member.get_layer(name).output for name in outputs], name=f"member_{i}")
-        for name, tensor in zip(outputs, named(crops), strict=True):
-            outputs[name].append(keras.layers.Rescaling(slope, offset=intercept)(tensor))
-    mean = {name: keras.layers.Average(name=name)(tensors) for name, tensors in outputs.items()}
-    return keras.Model(crops, mean, name="ensemble")
+        outputs = [member.get_layer(name).output for name in ("logit", "evidence")]
+        logit, evidence = keras.Model(member.input, outputs, name=f"member_{i}")(_scaled(crops, member.input_shape[1]))
+        calibrated = keras.layers.Rescaling(slope, offset=intercept)
+        logits.append(calibrated(logit))
+        maps.append(calibrated(_spread(evidence, logit, side)))
+    outputs = {
+        "logit": keras.layers.Average(name="logit")(logits),
+        "evidence": keras.layers.Average(name="evidence")(maps),
+    }
+    return keras.Model(crops, outputs, name="ensemble")
+
+
+def _scaled(crops: Any, size: int) -> Any:
+    if crops.shape[1] == size:
+        return crops
+    return keras.layers.Resizing(size, size, interpolation="bilinear", dtype="float32")(crops)
+
+
+def _spread(evidence: Any, logit: Any, side: int) -> Any:
+    """A map of (side, side) with the mean that it had: interpolation weighs the cells at the edge otherwise."""
+    before = evidence.shape[1]
+    if before == side:
+        return evidence
+    cells = keras.layers.Reshape((before, before, 1))(evidence)
+    cells = keras.layers.Resizing(side, side, interpolation="bilinear")(cells)
+    flat = keras.layers.Reshape((side * side,))(cells)
+    mean = keras.layers.GlobalAveragePooling2D()(cells)
+    moved = keras.layers.Add()([flat, keras.layers.Subtract()([logit, mean])])
+    return keras.layers.Reshape((side, side))(moved)
