@@ -81,7 +81,9 @@ def image_point(held_out: Faces) -> OperatingPoint:
 
 
 def video_point(held_out: Faces, min_frames: int) -> OperatingPoint:
-    """The operating point of videos. There are few, so thresholds are prediction limits instead of quantiles.
+    """The operating point of videos. There are too few for quantiles, so thresholds rest on one of two other grounds,
+    whichever asks for less: the prediction limit for one more person, or the quantile of single faces, since the
+    mean of many frames spreads less than one of them.
 
     Where a collection has no videos at all, stills have to do: they spread more, so alarms get rarer.
     """
@@ -93,7 +95,11 @@ def video_point(held_out: Faces, min_frames: int) -> OperatingPoint:
     if len(set(people)) < 3 or not labels.any():
         return image_point(held_out)
     calibration = calibrate.fit(videos)
-    limits = [calibrate.prediction_limit(videos.logits[labels == 0], people, rate) for rate in _RATES]
+    faces = held_out.logits[_labels(held_out.samples) == 0]
+    limits = [
+        min(calibrate.prediction_limit(videos.logits[labels == 0], people, rate), calibrate.threshold_for(faces, rate))
+        for rate in _RATES
+    ]
     return _point(calibration, *(float(v) for v in calibration.apply(np.array(limits, np.float32))))
 
 

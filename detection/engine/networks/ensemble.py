@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
+from numpy.typing import NDArray
 
 
 def build(members: Sequence[Any], calibrations: Sequence[tuple[float, float]]) -> Any:
@@ -28,8 +30,8 @@ def build(members: Sequence[Any], calibrations: Sequence[tuple[float, float]]) -
     crops = keras.Input((size, size, 3), dtype="uint8", name="crops")
     logits, maps = [], []
     for i, (member, (slope, intercept)) in enumerate(zip(members, calibrations, strict=True)):
-        outputs = [member.get_layer(name).output for name in ("logit", "evidence")]
-        logit, evidence = keras.Model(member.input, outputs, name=f"member_{i}")(_scaled(crops, member.input_shape[1]))
+        layers = [member.get_layer(name).output for name in ("logit", "evidence")]
+        logit, evidence = keras.Model(member.input, layers, name=f"member_{i}")(_scaled(crops, member.input_shape[1]))
         calibrated = keras.layers.Rescaling(slope, offset=intercept)
         logits.append(calibrated(logit))
         maps.append(calibrated(_spread(evidence, logit, side)))
@@ -41,9 +43,20 @@ def build(members: Sequence[Any], calibrations: Sequence[tuple[float, float]]) -
 
 
 def _scaled(crops: Any, size: int) -> Any:
+    """Mean over areas, as the engine scales crops down: interpolation between neighbours would lose fine traces."""
     if crops.shape[1] == size:
         return crops
-    return keras.layers.Resizing(size, size, interpolation="bilinear", dtype="float32")(crops)
+    weights = area_weights(crops.shape[1], size)
+    rows = keras.ops.einsum("ij,bjkc->bikc", weights, keras.ops.cast(crops, "float32"))
+    return keras.ops.einsum("lk,bikc->bilc", weights, rows)
+
+
+def area_weights(before: int, after: int) -> NDArray[np.float32]:
+    """(after, before): how much of every old pixel goes into a new one; rows sum to 1."""
+    edges = np.arange(after + 1) * before / after
+    pixels = np.arange(before)
+    overlap = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)
+    return np.asarray(np.maximum(overlap, 0) * after / before, np.float32)
 
 
 def _spread(evidence: Any, logit: Any, side: int) -> Any:
