@@ -8,7 +8,7 @@ from django.contrib.auth.forms import AdminUserCreationForm, UserChangeForm
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
-from accounts.models import User
+from accounts.models import ApiToken, User
 
 
 class CreateForm(AdminUserCreationForm):
@@ -44,5 +44,24 @@ class UserAdmin(DjangoUserAdmin):
 
     def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
         """Deactivate instead: deleting rows here would leave the user's files on the disk."""
+        del request, obj
+        return False
+
+
+@admin.register(ApiToken)
+class ApiTokenAdmin(admin.ModelAdmin):
+    """Whose programs come in, and a way to shut them out. Keys cannot be read, so none can be made here either."""
+
+    list_display = ("name", "user", "token_key", "created", "last_used", "expiry")
+    search_fields = ("name", "token_key", "user__email")
+    list_select_related = ("user",)
+    date_hierarchy = "created"
+    exclude = ("digest",)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        del request
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: ApiToken | None = None) -> bool:
         del request, obj
         return False

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Any, ClassVar
 
 from django.contrib.auth.models import AbstractUser, BaseUserManager
 from django.db import models
 from django.db.models.functions import Lower
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
+from knox.models import AbstractAuthToken
 
 
 class UserManager(BaseUserManager["User"]):
@@ -31,7 +34,7 @@ class UserManager(BaseUserManager["User"]):
         return self.get(email=(username or "").strip().lower())
 
 
-class User(AbstractUser):
+class User(AbstractUser):  # type: ignore[django-manager-missing]  # knox adds auth_token_set, unseen
     """Somebody who signs in with an e-mail address; there are no user names."""
 
     username = None  # type: ignore[assignment]
@@ -55,3 +58,25 @@ class User(AbstractUser):
     def clean(self) -> None:
         super().clean()
         self.email = self.email.strip().lower()
+
+
+class ApiToken(AbstractAuthToken):
+    """A key with which a program acts for its user: several for each user, told apart by name.
+
+    Stored is only the key's hash (knox: SHA-512 of 256 random bits) and its first characters, by which people
+    recognise it. ``public_id`` names it in addresses, where the hash has no business.
+    """
+
+    public_id = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    name = models.CharField(max_length=100)
+    last_used = models.DateTimeField(null=True, blank=True)  # to the minute, see accounts.tokens
+
+    class Meta:
+        ordering = ["-created"]
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.token_key}…)"
+
+    @property
+    def has_expired(self) -> bool:
+        return self.expiry is not None and self.expiry < timezone.now()

@@ -16,21 +16,25 @@ from django.conf import settings  # noqa: E402
 from django.core.asgi import get_asgi_application  # noqa: E402
 from django.urls import reverse  # noqa: E402
 
+from accounts.middleware import TokenOrBrowser  # noqa: E402
 from config.body_limit import BodyLimit  # noqa: E402
 from detection.routing import websocket_urlpatterns  # noqa: E402
 
 MULTIPART_OVERHEAD = 1024 * 1024  # boundaries, headers and small fields around the file
 
+sockets = URLRouter(websocket_urlpatterns)
 application = ProtocolTypeRouter(
     {
         "http": BodyLimit(
             get_asgi_application(),
             limit=settings.DATA_UPLOAD_MAX_MEMORY_SIZE,
             limits=dict.fromkeys(
-                (reverse("detection:upload"), reverse("api:analysis-list")),
+                (reverse("detection:upload"), reverse("api:analysis-list"), "/predict", "/predict/"),
                 settings.MAX_UPLOAD_BYTES + MULTIPART_OVERHEAD,
             ),
         ),
-        "websocket": AllowedHostsOriginValidator(AuthMiddlewareStack(URLRouter(websocket_urlpatterns))),
+        "websocket": TokenOrBrowser(
+            with_token=sockets, browser=AllowedHostsOriginValidator(AuthMiddlewareStack(sockets))
+        ),
     }
 )

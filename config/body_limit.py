@@ -11,13 +11,15 @@ import json
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
+from django.conf import settings
 from django.template.defaultfilters import filesizeformat
 from django.utils import translation
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
 
+from config import request_id
 from config.languages import language_of
-from detection.problems import problem
+from detection.problems import FOR_PROGRAMS, problem
 
 # ASGI, as Django's and Channels' own annotations have it.
 Scope = MutableMapping[str, Any]
@@ -48,14 +50,14 @@ class BodyLimit:
             # With "Expect: 100-continue" the client still waits for a word before it sends: nothing to drain.
             if b"expect" not in headers:
                 await _drain(receive)
-            await _refuse(scope, limit, send)
+            await _refuse(scope, headers, limit, send)
             return
         counter = _Counter(receive, limit)
         await self.app(scope, counter.receive, send)
         if counter.exceeded:
             if counter.more:
                 await _drain(receive)
-            await _refuse(scope, limit, send)
+            await _refuse(scope, headers, limit, send)
 
 
 class _Counter:
@@ -102,12 +104,12 @@ async def _drain(receive: Receive) -> None:
         return  # too slow a client: it is answered now and then cut off
 
 
-async def _refuse(scope: Scope, limit: int, send: Send) -> None:
-    wants_json = any(name.lower() == b"accept" and b"json" in value for name, value in scope["headers"])
+async def _refuse(scope: Scope, headers: Mapping[bytes, bytes], limit: int, send: Send) -> None:
+    name = request_id.begin(headers.get(request_id.HEADER.lower().encode(), b"").decode("latin1"))
     language = language_of(scope)
     with translation.override(language):
         detail = _("The request is larger than %(limit)s.") % {"limit": filesizeformat(limit)}
-        if wants_json:
+        if b"json" in headers.get(b"accept", b"") or scope["path"].startswith(FOR_PROGRAMS):
             kind, body = b"application/problem+json", json.dumps(problem("file_too_large", detail)).encode()
         else:
             kind, body = b"text/html; charset=utf-8", _page(language, detail).encode()
@@ -119,7 +121,9 @@ async def _refuse(scope: Scope, limit: int, send: Send) -> None:
             (b"content-length", str(len(body)).encode()),
             (b"content-language", language.encode()),
             (b"x-content-type-options", b"nosniff"),
+            (request_id.HEADER.lower().encode(), name.encode()),
             (b"connection", b"close"),
+            *_for_other_origins(headers),
         ],
     }
     await send(start)
@@ -136,3 +140,10 @@ def _page(language: str, detail: str) -> str:
         detail,
         _("Back"),
     )
+
+
+def _for_other_origins(headers: Mapping[bytes, bytes]) -> list[tuple[bytes, bytes]]:
+    """Lets pages of the allowed origins read the refusal; Django's middleware for that is not asked any more."""
+    origin = headers.get(b"origin", b"")
+    allowed = origin.decode("latin1") in settings.CORS_ALLOWED_ORIGINS
+    return [(b"access-control-allow-origin", origin), (b"vary", b"origin")] if allowed else []

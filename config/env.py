@@ -8,8 +8,10 @@ file that matters.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
@@ -79,6 +81,15 @@ class Environment:
             raise BadSetting(name, raw, f"expected a whole number, {limits}")
         return value
 
+    def rate(self, name: str, default: str, about: str) -> str | None:
+        """How often something may be done, like 5/m (s, m, h or d); None for "none", no limit."""
+        raw = self._raw(name, "rate", default, about)
+        if raw.lower() == "none":
+            return None
+        if not re.fullmatch(r"[1-9]\d{0,8}/[smhd]", raw):
+            raise BadSetting(name, raw, "expected a rate like 5/m (s, m, h or d), or none")
+        return raw
+
     def choice(self, name: str, default: Word, about: str, *, choices: Sequence[Word]) -> Word:
         raw = self._raw(name, " or ".join(choices), default, about)
         for word in choices:
@@ -89,6 +100,14 @@ class Environment:
     def words(self, name: str, default: str, about: str) -> list[str]:
         """A comma-separated list."""
         return [word.strip() for word in self._raw(name, "list", default, about).split(",") if word.strip()]
+
+    def networks(self, name: str, default: str, about: str) -> list[IPv4Network | IPv6Network]:
+        """A comma-separated list of networks or single addresses."""
+        raw = self._raw(name, "list", default, about)
+        try:
+            return [ip_network(word.strip()) for word in raw.split(",") if word.strip()]
+        except ValueError:
+            raise BadSetting(name, raw, "expected networks like 10.1.0.0/16") from None
 
     def path(self, name: str, default: str, about: str, *, base: Path, must_exist: bool = False) -> Path | None:
         """A path; a relative one counts from ``base``. None when there is neither value nor default."""

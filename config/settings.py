@@ -126,6 +126,77 @@ ANALYSIS_ATTEMPTS = env.integer(
     "VERIFRAME_ATTEMPTS", 3, about="How often an analysis is begun before it counts as failed.", minimum=1
 )
 
+# -- Webhooks --------------------------------------------------------------------------------------------------------
+WEBHOOK_NETWORKS = env.networks(
+    "VERIFRAME_WEBHOOK_NETWORKS",
+    "",
+    about="Private networks (10.1.0.0/16) that webhooks may be sent to; users see how an answer from there begins.",
+)
+
+# -- Limits ----------------------------------------------------------------------------------------------------------
+# The one place for them; detection.limits counts. By address it is more than by user: many may share one. A result
+# page with its pictures takes about a hundred requests.
+RATE_LIMITS: dict[str, dict[str, str | None]] = {
+    "uploads": {
+        "user": env.rate(
+            "VERIFRAME_LIMIT_UPLOADS", "5/m", about="Uploads and new runs of one user; `none` for no limit."
+        ),
+        "address": env.rate("VERIFRAME_LIMIT_UPLOADS_ADDRESS", "30/m", about="Uploads and new runs from one address."),
+    },
+    "requests": {
+        "user": env.rate("VERIFRAME_LIMIT_REQUESTS", "1200/m", about="All requests of one user."),
+        "address": env.rate("VERIFRAME_LIMIT_REQUESTS_ADDRESS", "3000/m", about="All requests from one address."),
+    },
+}
+RATELIMIT_FAIL_OPEN = True
+RATELIMIT_IP_META_KEY = "detection.limits.client_address"
+DAILY_QUOTA = env.integer(
+    "VERIFRAME_DAILY_QUOTA", 500, about="Analyses that one user may begin in a day (UTC); 0 for any number."
+)
+
+# -- Programs --------------------------------------------------------------------------------------------------------
+IDEMPOTENCY_HOURS = env.integer(
+    "VERIFRAME_IDEMPOTENCY_HOURS", 24, about="How long an `Idempotency-Key` is remembered.", minimum=1
+)
+PREDICT_SECONDS = env.integer(
+    "VERIFRAME_PREDICT_SECONDS",
+    25,
+    about="How long `/predict` waits for a result before it answers 202.",
+    minimum=0,
+    maximum=120,
+)
+MAX_WAITING = env.integer(
+    "VERIFRAME_MAX_WAITING",
+    16,
+    about="Requests that may wait for a result at once; each holds a thread. Further ones are answered 202 at once.",
+)
+OPEN_PREDICT = env.boolean(
+    "VERIFRAME_OPEN_PREDICT",
+    default=False,
+    about="`/predict` also serves those who are not signed in, and forgets their files after an hour.",
+)
+CORS_ALLOWED_ORIGINS = env.words(
+    "VERIFRAME_CORS_ORIGINS",
+    "http://localhost:3000",
+    about="Origins (https://example.org) whose pages may call API and `/predict`.",
+)
+CORS_URLS_REGEX = r"^/(api/.*|predict(/.*)?|media/.*|health/?|ready/?|)$"
+CORS_ALLOW_HEADERS = ("accept", "authorization", "content-type", "idempotency-key", "prefer", "range", "x-request-id")
+CORS_EXPOSE_HEADERS = (
+    "Content-Disposition",
+    "Idempotent-Replayed",
+    "Location",
+    "Preference-Applied",
+    "Retry-After",
+    "X-RateLimit-Limit",
+    "X-RateLimit-Remaining",
+    "X-RateLimit-Reset",
+    "X-Request-ID",
+)
+KNOX_TOKEN_MODEL = "accounts.ApiToken"  # noqa: S105  (a model)
+REST_KNOX = {"TOKEN_PREFIX": "vf_", "TOKEN_MODEL": KNOX_TOKEN_MODEL}
+MIGRATION_MODULES = {"knox": None}  # its own table is not used: it knows neither names nor last use
+
 # -- Apps ------------------------------------------------------------------------------------------------------------
 INSTALLED_APPS = [
     "django.contrib.admin",
@@ -140,19 +211,26 @@ INSTALLED_APPS = [
     "channels",
     "django_dramatiq",
     "rest_framework",
+    "knox",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "corsheaders",
     "csp",
     "accounts",
     "detection",
 ]
 MIDDLEWARE = [
+    "config.request_id.middleware",
     "django.middleware.security.SecurityMiddleware",
     "csp.middleware.CSPMiddleware",
+    "corsheaders.middleware.CorsMiddleware",
     "config.static.StaticFilesMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "detection.limits.RateLimits",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "allauth.account.middleware.AccountMiddleware",
@@ -187,7 +265,7 @@ DRAMATIQ_BROKER: dict[str, Any] = {
         "config.sweeper.Sweeper",
     ],
 }
-SWEEP = "detection.services.requeue_unfinished"  # what config.sweeper.Sweeper calls
+SWEEP = "detection.services.sweep"  # what config.sweeper.Sweeper calls
 SWEEP_SECONDS = max(1, ANALYSIS_LEASE // 4)
 CHANNEL_LAYERS: dict[str, dict[str, Any]] = {
     "default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}
@@ -198,7 +276,11 @@ CHANNEL_LAYERS: dict[str, dict[str, Any]] = {
     }
 }
 CACHES: dict[str, dict[str, Any]] = {
-    "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
+    "default": {
+        "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
+        # The counters of the limits live here; beyond 300, the default, they would push each other out.
+        "OPTIONS": {"MAX_ENTRIES": 100_000},
+    }
     if EMBEDDED
     else {
         "BACKEND": "django.core.cache.backends.redis.RedisCache",
@@ -252,11 +334,47 @@ SERVER_EMAIL = DEFAULT_FROM_EMAIL
 
 # -- Pages, API, static files ----------------------------------------------------------------------------------------
 REST_FRAMEWORK: dict[str, Any] = {
-    "DEFAULT_AUTHENTICATION_CLASSES": ["detection.api.authentication.SessionAuthentication"],
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "accounts.tokens.TokenAuthentication",
+        "detection.api.authentication.SessionAuthentication",
+    ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.MultiPartParser", "rest_framework.parsers.JSONParser"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "detection.api.negotiation.OurFormat",
+    "DEFAULT_THROTTLE_CLASSES": ["detection.api.throttling.TokenRequests"],
     "EXCEPTION_HANDLER": "detection.api.errors.handle",
+    "DEFAULT_SCHEMA_CLASS": "detection.api.schema.Documented",
+}
+SPECTACULAR_SETTINGS: dict[str, Any] = {
+    "TITLE": "Veriframe",
+    "VERSION": VERSION,
+    "DESCRIPTION": "Finds manipulated faces in videos and images, and shows why it thinks so.",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
+    "SERVE_AUTHENTICATION": [],
+    "COMPONENT_SPLIT_REQUEST": True,
+    "SCHEMA_PATH_PREFIX": r"/api/v1",
+    "SWAGGER_UI_DIST": "SIDECAR",  # served from here: our policy allows no other origin
+    "SWAGGER_UI_FAVICON_HREF": "/static/img/favicon.svg",
+    "SWAGGER_UI_SETTINGS": {"persistAuthorization": False, "validatorUrl": None, "docExpansion": "list"},
+    "ENUM_NAME_OVERRIDES": {
+        "AnalysisStatus": "detection.models.Analysis.Status",
+        "Verdict": "detection.api.serializers.VERDICTS",
+        "WebhookEventType": "detection.models.WebhookEvent.Type",
+    },
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "detection.api.schema.add_headers",
+    ],
+    "TAGS": [
+        {"name": "analyses", "description": "Send files and read what was found."},
+        {"name": "account", "description": "Who one is, what one may still do, one's tokens."},
+        {"name": "webhooks", "description": "Addresses that hear how analyses end, and what was sent to them."},
+        {"name": "models", "description": "What judges."},
+        {"name": "older servers", "description": "The contract of the servers that this one replaces."},
+        {"name": "service", "description": "Whether this installation is alive and ready."},
+    ],
 }
 CSRF_FAILURE_VIEW = "detection.views.csrf_failure"
 STATIC_URL = "/static/"
@@ -310,8 +428,9 @@ LOG_LEVEL = env.choice(
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "formatters": {"line": {"format": "{asctime} {levelname} {name} [{request_id}]: {message}", "style": "{"}},
+    "filters": {"request_id": {"()": "config.request_id.LogFilter"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["request_id"]}},
     "root": {"handlers": ["stderr"], "level": "WARNING"},
     "loggers": {
         # Each of these would also reach the root's handler, but at the level that the site chose.

@@ -28,6 +28,8 @@ class Sweeper(Middleware):
 
     def after_worker_boot(self, broker: Broker, worker: Worker) -> None:
         del broker, worker
+        if self._thread is not None and self._thread.is_alive():
+            return  # two workers in one process (manage.py serve): one sweeps for both
         self._stop.clear()
         self._thread = threading.Thread(target=self._run, name="sweeper", daemon=True)
         self._thread.start()
@@ -52,5 +54,7 @@ class Sweeper(Middleware):
         except (DatabaseError, DramatiqError, OSError) as error:
             # Database or broker is away for a moment: the next round will do it.
             logger.warning("sweep put off: %s", error)
+        except Exception:
+            logger.exception("sweep failed")  # the thread lives on: other work is lost without it
         finally:
             connections.close_all()

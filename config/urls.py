@@ -13,7 +13,9 @@ admin.site.site_header = admin.site.site_title = "Veriframe"
 
 urlpatterns = [
     path("", include("detection.urls")),
+    path("", include("detection.api.root_urls")),
     path("api/v1/", include("detection.api.urls")),
+    path("accounts/", include("accounts.urls")),
     path("accounts/", include("allauth.urls")),
     path("language/", set_language, name="set_language"),
     path("admin/", admin.site.urls),

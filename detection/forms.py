@@ -13,10 +13,12 @@ from django.http import QueryDict
 from django.utils.translation import gettext_lazy as _
 
 from detection import validators
-from detection.problems import Refused
+from detection.models import WebhookEvent
+from detection.problems import STATUS_BY_CODE, Refused
 from detection.reports.words import KIND_WORDS, SHORT_VERDICTS, STATUS_WORDS
 from detection.selectors import Wanted
 from detection.validators import AcceptedUpload
+from detection.webhooks import endpoints
 
 MOST_CHOSEN = 100  # analyses of one bulk request; a page of the history has fewer
 
@@ -51,6 +53,19 @@ class FilesField(forms.FileField):
         return accepted
 
 
+class WebhookAddressField(forms.CharField):
+    """An address that webhooks may be sent to."""
+
+    widget = forms.URLInput
+
+    def clean(self, value: Any) -> str:
+        text = super().clean(value)
+        try:
+            return endpoints.checked_url(text) if text else ""
+        except Refused as refused:
+            raise ValidationError(refused.detail, code=refused.code) from None
+
+
 class UploadForm(forms.Form):
     """What a user sends to be checked."""
 
@@ -58,8 +73,19 @@ class UploadForm(forms.Form):
 
     def first_error(self) -> tuple[str, str]:
         """Code and message of the first refusal."""
-        error = self.errors.as_data()["file"][0]
-        return str(error.code), str(error.message)
+        name, errors = next(iter(self.errors.as_data().items()))
+        message = errors[0].messages[0]
+        if errors[0].code in STATUS_BY_CODE:
+            return str(errors[0].code), message
+        return "invalid_request", f"{name}: {message}"
+
+
+class SubmitForm(UploadForm):
+    """What a program sends to be checked."""
+
+    external_id = forms.CharField(required=False, max_length=200)
+    callback_url = WebhookAddressField(required=False)
+    force = forms.BooleanField(required=False)
 
 
 class DayField(forms.DateField):
@@ -71,7 +97,7 @@ class DayField(forms.DateField):
 
 
 class HistoryForm(forms.Form):
-    """What of the history to show. Also reads the query of the API's list."""
+    """What of the history to show."""
 
     search = forms.CharField(label=_("Name"), required=False, max_length=200, widget=forms.SearchInput)
     verdict = forms.ChoiceField(
@@ -111,6 +137,13 @@ class HistoryForm(forms.Form):
         return urlencode({name: value for name, value in self.cleaned_data.items() if value})
 
 
+class ApiHistoryForm(HistoryForm):
+    """The same for the API's list."""
+
+    external_id = forms.CharField(required=False, max_length=200)
+    sort = None  # type: ignore[assignment]  # cursors need one order: newest first
+
+
 class ChosenForm(forms.Form):
     """Analyses that were ticked in the history, and what shall be done with them."""
 
@@ -123,3 +156,21 @@ class ChosenForm(forms.Form):
         # Any id is a choice here: which of them exist for the user is the selector's business.
         ids = data.getlist("analysis")[:MOST_CHOSEN]
         self.fields["analysis"].choices = [(value, value) for value in ids]  # type: ignore[attr-defined]
+
+
+class EndpointForm(forms.Form):
+    """A new webhook."""
+
+    url = WebhookAddressField(
+        label=_("Address"), help_text=_("Public, and better https. We send a POST request with JSON to it.")
+    )
+    events = forms.MultipleChoiceField(
+        label=_("Tell it when an analysis"),
+        choices=[
+            (WebhookEvent.Type.COMPLETED, _("is finished")),
+            (WebhookEvent.Type.FAILED, _("has failed")),
+            (WebhookEvent.Type.CANCELLED, _("was cancelled")),
+        ],
+        initial=WebhookEvent.Type.values,
+        widget=forms.CheckboxSelectMultiple,
+    )

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import TypedDict
+from typing import Any, TypedDict, TypeVar
 
-from django.http import HttpRequest, JsonResponse
+from django.http import HttpRequest, HttpResponseBase, JsonResponse
+
+from config import request_id
+
+Page = TypeVar("Page", bound=HttpResponseBase)
 
 PROBLEM_JSON = "application/problem+json"
+FOR_PROGRAMS = ("/api/", "/predict", "/ready", "/health")  # what is below these is never answered with a page
 
 # Clients rely on these words: add, never rename.
 STATUS_BY_CODE: dict[str, int] = {
@@ -18,13 +23,21 @@ STATUS_BY_CODE: dict[str, int] = {
     "content_mismatch": 415,
     "too_many_pixels": 413,
     "invalid_request": 400,
+    "invalid_webhook_url": 400,
     "not_authenticated": 401,
+    "invalid_token": 401,
     "permission_denied": 403,
     "csrf_failed": 403,
     "not_found": 404,
     "method_not_allowed": 405,
     "conflict": 409,
+    "idempotency_key_reused": 409,
+    "idempotency_key_in_use": 409,
+    "analysis_failed": 422,
+    "too_many_requests": 429,
+    "quota_exceeded": 429,
     "server_error": 500,
+    "not_ready": 503,
 }
 
 
@@ -36,6 +49,7 @@ class Problem(TypedDict):
     status: int
     detail: str
     code: str
+    request_id: str  # the one in the log
 
 
 class Refused(Exception):  # noqa: N818
@@ -44,16 +58,35 @@ class Refused(Exception):  # noqa: N818
     Attributes:
         code: a key of ``STATUS_BY_CODE``.
         detail: a sentence for people.
+        retry_after: seconds after which it may be asked for again, where that is known.
+        more: further members of the error body.
     """
 
-    def __init__(self, code: str, detail: str) -> None:
+    def __init__(
+        self, code: str, detail: str, *, retry_after: int | None = None, more: dict[str, Any] | None = None
+    ) -> None:
         super().__init__(detail)
         self.code = code
         self.detail = detail
+        self.retry_after = retry_after
+        self.more = more or {}
 
     @property
     def status(self) -> int:
         return STATUS_BY_CODE[self.code]
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
+
+    def mark(self, response: Page) -> Page:
+        """Put ``headers`` on a page that says the refusal in its own way."""
+        for name, value in self.headers.items():
+            response[name] = value
+        return response
+
+    def body(self) -> dict[str, Any]:
+        return {**problem(self.code, self.detail), **self.more}
 
 
 def problem(code: str, detail: str, *, status: int | None = None) -> Problem:
@@ -64,7 +97,13 @@ def problem(code: str, detail: str, *, status: int | None = None) -> Problem:
         "status": number,
         "detail": detail,
         "code": code,
+        "request_id": request_id.current(),
     }
+
+
+def refusal_response(refused: Refused) -> JsonResponse:
+    """A refusal as an answer, with all that it says."""
+    return JsonResponse(refused.body(), status=refused.status, headers=refused.headers, content_type=PROBLEM_JSON)
 
 
 def problem_response(code: str, detail: str) -> JsonResponse:
@@ -75,5 +114,5 @@ def problem_response(code: str, detail: str) -> JsonResponse:
 def wants_json(request: HttpRequest) -> bool:
     """Whether the client prefers JSON to a page. Browsers and a bare ``*/*`` get the page."""
     return request.get_preferred_type(["text/html", "application/json"]) == "application/json" or (
-        request.path_info.startswith("/api/")
+        request.path_info.startswith(FOR_PROGRAMS)
     )

@@ -33,6 +33,7 @@ from detection.engine.types import AnalysisResult, Event, FaceScore, Progress, S
 from detection.models import Analysis, FaceTrack, Upload
 from detection.models import FaceScore as FaceScoreRow
 from detection.reports import words
+from detection.webhooks import outbox
 
 logger = logging.getLogger(__name__)
 
@@ -205,9 +206,11 @@ class Claim:
     def fail(self, code: ErrorCode, message: str = "") -> bool:
         """Store a failure and tell. Returns False if there was nothing to fail any more."""
         message = message or words.failure(code)
-        analysis = self.end(Status.FAILED, error_code=code, error_message=message, finished_at=timezone.now())
-        if analysis is None:
-            return False
+        with transaction.atomic():
+            analysis = self.end(Status.FAILED, error_code=code, error_message=message, finished_at=timezone.now())
+            if analysis is None:
+                return False
+            outbox.record(analysis)
         logger.info("analysis %s: failed, %s: %s", self.id, code, message)
         progress.publish(self.id, progress.updated(analysis))
         return True
@@ -348,6 +351,7 @@ def _store(claim: Claim, result: AnalysisResult, pictures: Pictures) -> None:
             width=media.width, height=media.height, duration=media.duration, fps=media.fps
         )
         _store_tracks(analysis, result, pictures)
+        outbox.record(analysis)
         shutil.rmtree(claim.folder, ignore_errors=True)  # of an attempt whose commit failed
         pictures.folder.rename(claim.folder)
     progress.publish(claim.id, progress.updated(analysis))

@@ -13,13 +13,21 @@ from django.db.models.functions import Lower
 from django.shortcuts import get_object_or_404
 
 from detection.engine.types import Verdict
-from detection.models import Analysis, AnalysisQuerySet, FaceTrack
+from detection.models import (
+    Analysis,
+    AnalysisQuerySet,
+    FaceTrack,
+    WebhookDelivery,
+    WebhookDeliveryQuerySet,
+    WebhookEndpoint,
+)
 
 Reader = AbstractBaseUser | AnonymousUser
 
 VERDICTS = [str(word) for word in (Verdict.MANIPULATED, Verdict.SUSPICIOUS, Verdict.AUTHENTIC, Verdict.INCONCLUSIVE)]
 RECENT = 5
 MOST_RECENT = 50
+LOOKED_AT = 20  # finished analyses, to guess how long the next one takes
 SORTS = {
     "newest": ("-created_at",),
     "oldest": ("created_at",),
@@ -39,6 +47,7 @@ class Wanted:
     status: str = ""
     since: date | None = None
     until: date | None = None
+    external_id: str = ""
     sort: str = "newest"  # a key of SORTS
 
 
@@ -80,6 +89,8 @@ def history(user: Reader, wanted: Wanted) -> AnalysisQuerySet:
         found = found.filter(verdict=wanted.verdict)
     if wanted.status:
         found = found.filter(status=wanted.status)
+    if wanted.external_id:
+        found = found.filter(external_id=wanted.external_id)
     if wanted.since:
         found = found.filter(created_at__date__gte=wanted.since)
     if wanted.until:
@@ -107,6 +118,21 @@ def counts_of(user: Reader) -> Counts:
     return Counts(sum(by_status.values()), by_verdict, by_status)
 
 
+def expected_seconds() -> float | None:
+    """When something that is sent now should be done, by how long the last ones took and how many wait; None for a
+    site that has done nothing yet. One worker is assumed, so it is rather too long than too short."""
+    recent = Analysis.objects.filter(status=Analysis.Status.SUCCEEDED).order_by("-created_at")
+    took = [
+        (finished - started).total_seconds()
+        for started, finished in recent.values_list("started_at", "finished_at")[:LOOKED_AT]
+        if started and finished
+    ]
+    if not took:
+        return None
+    waiting = Analysis.objects.filter(status__in=Analysis.ACTIVE).count()
+    return round(sum(took) / len(took) * max(1, waiting), 1)
+
+
 def chosen(user: Reader, ids: Iterable[uuid.UUID]) -> AnalysisQuerySet:
     """Of these the ones that exist for this user; the others are left out without a word."""
     return analyses_of(user).filter(pk__in=list(ids))
@@ -120,3 +146,19 @@ def get_analysis(user: Reader, analysis_id: uuid.UUID) -> Analysis:
 def find_analysis(user: Reader, analysis_id: uuid.UUID) -> Analysis | None:
     """The same for those who do not speak HTTP."""
     return Analysis.objects.visible_to(user).select_related("upload").filter(pk=analysis_id).first()
+
+
+def get_webhook(user: Reader, webhook_id: uuid.UUID) -> WebhookEndpoint:
+    """Raises Http404 for a stranger's as for none."""
+    return get_object_or_404(WebhookEndpoint.objects.visible_to(user), pk=webhook_id)
+
+
+def deliveries(user: Reader) -> WebhookDeliveryQuerySet:
+    """What was sent for this user, newest first, in one query, without the bodies."""
+    rows = WebhookDelivery.objects.visible_to(user)
+    return rows.select_related("event__analysis__upload", "endpoint").defer("event__body")
+
+
+def get_delivery(user: Reader, delivery_id: uuid.UUID) -> WebhookDelivery:
+    """Raises Http404 for a stranger's as for none."""
+    return get_object_or_404(deliveries(user), pk=delivery_id)

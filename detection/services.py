@@ -7,8 +7,10 @@ import logging
 import shutil
 import subprocess
 import sys
+import threading
+import time
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -23,10 +25,13 @@ from dramatiq import DramatiqError
 from redis.exceptions import RedisError
 
 from accounts.models import User
-from detection import progress, tasks, validators
+from detection import idempotency, open_access, progress, quota, tasks, validators
+from detection.engine.errors import ModelError
 from detection.models import Analysis, FaceTrack, Upload
 from detection.problems import Refused
+from detection.reports import card
 from detection.validators import AcceptedUpload
+from detection.webhooks import delivery, outbox
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +45,7 @@ JUST_NOW = timedelta(seconds=10)
 SAMPLE_PICTURES = Path(settings.BASE_DIR, "static", "samples")
 SAMPLES = ("astronaut-pan.mp4", "astronaut-changed-pan.mp4", "astronaut.jpg", "astronaut-changed.jpg")
 RENDER_SECONDS = 120
+FIRST_LOOK, LONGEST_PAUSE = 0.1, 1.0  # seconds between two looks at a row that somebody waits for
 Status = Analysis.Status
 
 
@@ -64,8 +70,16 @@ class HashedFile(File):
         return self._sha256.hexdigest()
 
 
-def submit(*, user: User, upload: AcceptedUpload) -> Analysis:
-    """Store file and rows, both or neither, and have it analysed."""
+def submit(*, user: User, upload: AcceptedUpload, external_id: str = "", callback_url: str = "") -> Analysis:
+    """Store file and rows, both or neither, and have it analysed.
+
+    Args:
+        external_id: what the client calls it.
+        callback_url: told when the analysis ends; one that ``webhooks.endpoints.checked_url`` has let pass.
+
+    Raises:
+        Refused: ``quota_exceeded``.
+    """
     row = Upload(
         user=user,
         name=upload.name,
@@ -80,8 +94,9 @@ def submit(*, user: User, upload: AcceptedUpload) -> Analysis:
         row.file.save(f"source.{upload.media_type.extensions[0]}", content, save=False)
         row.sha256, row.size = content.sha256, content.bytes_read
         with transaction.atomic():
+            _charge(user)
             row.save(force_insert=True)
-            analysis = Analysis.objects.create(upload=row)
+            analysis = Analysis.objects.create(upload=row, external_id=external_id, callback_url=callback_url)
             # robust: the rows are committed by then. What goes wrong must not take the file from under them; the
             # sweeper sends what was not sent.
             transaction.on_commit(lambda: send(analysis.pk), robust=True)
@@ -90,6 +105,73 @@ def submit(*, user: User, upload: AcceptedUpload) -> Analysis:
         raise
     logger.info("analysis %s: submitted, %s, %d bytes", analysis.pk, row.mime, row.size)
     return analysis
+
+
+def submit_all(*, user: User, uploads: Sequence[AcceptedUpload]) -> list[Analysis]:
+    """Submit several, all or none as far as the day's quota goes. Raises Refused (``quota_exceeded``)."""
+    quota.require(user, len(uploads))
+    return [submit(user=user, upload=upload) for upload in uploads]
+
+
+def _charge(user: User) -> None:
+    """Many people share the open account; what they may do is limited by address."""
+    if user.email != open_access.EMAIL:
+        quota.spend(user)
+
+
+def sha256_of(upload: AcceptedUpload) -> str:
+    """Of the content, before it is stored."""
+    sha256 = hashlib.sha256()
+    for chunk in upload.file.chunks():
+        sha256.update(chunk)
+    upload.file.seek(0)
+    return sha256.hexdigest()
+
+
+def earlier_result(*, user: User, upload: AcceptedUpload, external_id: str = "") -> Analysis | None:
+    """What today's model found in these very bytes before, for this user; None if it has to be found out.
+
+    A result that the client knows by another ``external_id`` is not it: one could not find it by the new one.
+    """
+    try:
+        model = card.served_model().sha256
+    except (ModelError, KeyError):
+        return None  # the new analysis will say what is wrong with the model
+    found = Analysis.objects.visible_to(user).filter(
+        upload__sha256=sha256_of(upload), status=Status.SUCCEEDED, model_sha256=model
+    )
+    if external_id:
+        found = found.filter(external_id=external_id)
+    return found.select_related("upload").first()
+
+
+_waiting = threading.BoundedSemaphore(max(1, settings.MAX_WAITING))
+
+
+def wait_until_ended(*, analysis: Analysis, seconds: float) -> bool:
+    """Wait for an analysis to end, at most so long. Reads the row again; returns whether it has ended.
+
+    Whoever waits holds a thread, so only so many may: the next one does not wait at all. The row is asked and no event
+    awaited: events come from other processes, may get lost, and would need a loop that this thread has not got.
+
+    Raises Refused (``conflict``) if it is deleted in the meantime.
+    """
+    if not analysis.is_active or seconds <= 0 or not settings.MAX_WAITING or not _waiting.acquire(blocking=False):
+        return not analysis.is_active
+    try:
+        pause, end = FIRST_LOOK, time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            time.sleep(min(pause, left))
+            pause = min(pause * 1.3, LONGEST_PAUSE)
+            analysis.refresh_from_db(fields=["status"])
+            if not analysis.is_active:
+                analysis.refresh_from_db()
+                return True
+    except Analysis.DoesNotExist:
+        raise Refused("conflict", _("The analysis was deleted.")) from None
+    finally:
+        _waiting.release()
+    return False
 
 
 def sample_folder() -> Path:
@@ -140,30 +222,33 @@ def _enqueue(analysis_id: uuid.UUID) -> bool:
 
 def cancel(*, analysis: Analysis) -> None:
     """Stop a queued or running analysis. Raises Refused (``conflict``) if it has ended."""
-    changed = Analysis.objects.filter(pk=analysis.pk, status__in=Analysis.ACTIVE).update(
-        status=Status.CANCELLED,
-        claim_token=None,
-        lease_until=None,
-        eta_seconds=None,
-        finished_at=timezone.now(),
-        revision=F("revision") + 1,
-    )
-    if not changed:
-        raise Refused("conflict", _("This analysis has ended already."))
+    with transaction.atomic():
+        changed = Analysis.objects.filter(pk=analysis.pk, status__in=Analysis.ACTIVE).update(
+            status=Status.CANCELLED,
+            claim_token=None,
+            lease_until=None,
+            eta_seconds=None,
+            finished_at=timezone.now(),
+            revision=F("revision") + 1,
+        )
+        if not changed:
+            raise Refused("conflict", _("This analysis has ended already."))
+        analysis.refresh_from_db()
+        outbox.record(analysis)
     announce(analysis)
 
 
 def retry(*, analysis: Analysis) -> None:
     """Analyse the same file anew; what was found before is replaced.
 
-    Raises Refused (``conflict``) while it still waits or runs.
+    Raises Refused (``conflict``) while it still waits or runs, or because of the day's quota.
     """
     with transaction.atomic():
         fresh = Analysis(pk=analysis.pk, upload_id=analysis.upload_id)  # every field at its default
         reset = {
             field.attname: getattr(fresh, field.attname)
             for field in Analysis._meta.concrete_fields
-            if field.attname not in {"id", "upload_id", "created_at", "revision"}
+            if field.attname not in {"id", "upload_id", "created_at", "revision", "callback_url", "external_id"}
         }
         changed = (
             Analysis.objects.filter(pk=analysis.pk)
@@ -172,6 +257,7 @@ def retry(*, analysis: Analysis) -> None:
         )
         if not changed:
             raise Refused("conflict", _("This analysis is not finished yet."))
+        _charge(User.objects.get(uploads=analysis.upload_id))
         FaceTrack.objects.filter(analysis=analysis.pk).delete()
         # robust: if one of these fails, the others are still done.
         transaction.on_commit(lambda: remove_folder(analysis.folder), robust=True)
@@ -191,24 +277,35 @@ def delete(*, analysis: Analysis) -> None:
         if row is None:
             return
         upload = Upload.objects.select_for_update().get(pk=row.upload_id)
+        was_active = row.is_active
+        outbox.forget(row)
+        if was_active:
+            row.status, row.revision = Status.CANCELLED, row.revision + 1
+            outbox.record(row)
+        idempotency.forget(user_id=upload.user_id, analysis_id=analysis.pk)
         row.delete()
         folder = analysis.folder
         if not upload.analyses.exists():
             folder = upload.folder
             upload.delete()
         transaction.on_commit(lambda: remove_folder(folder))
-    if row.is_active:
-        row.pk, row.status, row.revision = analysis.pk, Status.CANCELLED, row.revision + 1
+    if was_active:
+        row.pk = analysis.pk
         progress.publish(row.pk, progress.updated(row))
 
 
 def retry_all(*, analyses: Iterable[Analysis]) -> tuple[int, int]:
-    """Analyse several anew. Returns how many were begun and how many were not, because they still wait or run."""
+    """Analyse several anew. Returns how many were begun and how many were not, because they still wait or run.
+
+    Raises Refused once the day's quota is used up.
+    """
     begun = refused = 0
     for analysis in analyses:
         try:
             retry(analysis=analysis)
-        except Refused:
+        except Refused as error:
+            if error.code != "conflict":
+                raise
             refused += 1
         else:
             begun += 1
@@ -243,6 +340,16 @@ def remove_folder(folder: str) -> None:
     except FileNotFoundError:
         return  # nothing was stored, or somebody else removes it
     shutil.rmtree(trash)
+
+
+def sweep() -> None:
+    """What workers do every now and then: send again what got lost, forget what has served its time."""
+    requeue_unfinished()
+    delivery.sweep()
+    idempotency.forget_expired()
+    quota.forget_old()
+    old = Analysis.objects.filter(upload__user__email=open_access.EMAIL)
+    delete_all(analyses=old.filter(created_at__lt=timezone.now() - open_access.LASTS))
 
 
 def requeue_unfinished(*, only_worker: bool = False) -> int:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from django.urls import path
 
-from detection import views
+from detection import views, webhook_views
 
 app_name = "detection"
 
 urlpatterns = [
     path("", views.home, name="home"),
-    path("health/", views.health, name="health"),
     path("upload/", views.upload, name="upload"),
     path("samples/<str:name>", views.sample, name="sample"),
     path("analyses/", views.analysis_list, name="analysis_list"),
@@ -22,5 +21,14 @@ urlpatterns = [
     path("analyses/<uuid:analysis_id>/delete/", views.analysis_delete, name="analysis_delete"),
     path("model/", views.model, name="model"),
     path("model/plots/<slug:name>.svg", views.model_plot, name="model_plot"),
+    path("accounts/webhooks/", webhook_views.webhook_list, name="webhook_list"),
+    path("accounts/webhooks/callback-secret/", webhook_views.callback_secret, name="callback_secret"),
+    path("accounts/webhooks/deliveries/", webhook_views.delivery_list, name="delivery_list"),
+    path("accounts/webhooks/deliveries/<uuid:delivery_id>/redeliver/", webhook_views.redeliver, name="redeliver"),
+    path("accounts/webhooks/<uuid:webhook_id>/", webhook_views.webhook_detail, name="webhook_detail"),
+    path("accounts/webhooks/<uuid:webhook_id>/pause/", webhook_views.webhook_pause, name="webhook_pause"),
+    path("accounts/webhooks/<uuid:webhook_id>/resume/", webhook_views.webhook_resume, name="webhook_resume"),
+    path("accounts/webhooks/<uuid:webhook_id>/rotate/", webhook_views.webhook_rotate, name="webhook_rotate"),
+    path("accounts/webhooks/<uuid:webhook_id>/delete/", webhook_views.webhook_delete, name="webhook_delete"),
     path("media/<uuid:analysis_id>/<path:name>", views.file, name="file"),
 ]

@@ -20,10 +20,11 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import requires_csrf_token
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from detection import downloads, reports, selectors, services
+from accounts.middleware import reader
+from detection import downloads, limits, open_access, readiness, reports, selectors, services
 from detection.forms import ChosenForm, HistoryForm, UploadForm
 from detection.models import Analysis
-from detection.problems import Refused, problem_response, wants_json
+from detection.problems import Refused, problem_response, refusal_response, wants_json
 from detection.reports import card
 from detection.reports.model_card import sections as model_sections
 from detection.reports.page import page_payload, quality_notes
@@ -40,18 +41,10 @@ PER_PAGE = 20
 def home(request: HttpRequest) -> HttpResponse:
     """The landing page, the upload page for those who are signed in, or JSON for programs."""
     if wants_json(request):
-        return health(request)
+        return JsonResponse(readiness.alive())
     if not request.user.is_authenticated:
         return render(request, "detection/landing.html")
     return _upload_page(request, UploadForm())
-
-
-@require_safe
-@never_cache
-def health(request: HttpRequest) -> HttpResponse:
-    """This process answers; whether database and broker do is another question."""
-    del request
-    return JsonResponse({"status": "ok", "version": settings.VERSION})
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -62,13 +55,25 @@ def upload(request: HttpRequest) -> HttpResponse:
     if request.method != "POST":
         return redirect("detection:home")  # the address stays in the browser after a refusal; people reload it
     form = UploadForm(request.POST, request.FILES)
-    if wants_json(request):
-        return _upload_json(request, form)
-    if not form.is_valid():
-        refused = Refused(*form.first_error())
-        return _upload_page(request, form, status=refused.status)
-    analyses = [services.submit(user=request.user, upload=accepted) for accepted in form.cleaned_data["file"]]
+    try:
+        limits.spend(request, "uploads", user=request.user.pk, cost=max(1, len(request.FILES.getlist("file"))))
+        if wants_json(request):
+            return _upload_json(request, form)
+        if not form.is_valid():
+            return _upload_page(request, form, status=Refused(*form.first_error()).status)
+        analyses = services.submit_all(user=request.user, uploads=form.cleaned_data["file"])
+    except Refused as refused:
+        return _too_much(request, form, refused)
     return redirect(analyses[0] if len(analyses) == 1 else "detection:analysis_list")
+
+
+def _too_much(request: HttpRequest, form: UploadForm, refused: Refused) -> HttpResponse:
+    """Refused for how often, not for what: said on the page that the file came from."""
+    if wants_json(request):
+        return refusal_response(refused)
+    form.full_clean()
+    form.add_error("file", refused.detail)
+    return refused.mark(_upload_page(request, form, status=refused.status))
 
 
 @require_POST
@@ -79,6 +84,7 @@ def sample(request: HttpRequest, name: str) -> HttpResponse:
         raise Http404
     assert request.user.is_authenticated
     try:
+        limits.spend(request, "uploads", user=request.user.pk)
         return redirect(services.submit_sample(user=request.user, name=name))
     except Refused as refused:
         messages.error(request, refused.detail)
@@ -155,7 +161,12 @@ def analysis_bulk(request: HttpRequest) -> HttpResponse:
 
 
 def _retry_chosen(request: HttpRequest, analyses: list[Analysis]) -> None:
-    begun, refused = services.retry_all(analyses=analyses)
+    try:
+        limits.spend(request, "uploads", user=request.user.pk, cost=len(analyses))
+        begun, refused = services.retry_all(analyses=analyses)
+    except Refused as too_much:
+        messages.warning(request, too_much.detail)
+        return
     if begun:
         done = ngettext("%(number)d analysis begins anew.", "%(number)d analyses begin anew.", begun)
         messages.success(request, done % {"number": begun})
@@ -203,6 +214,7 @@ def analysis_cancel(request: HttpRequest, analysis_id: uuid.UUID) -> HttpRespons
 def analysis_retry(request: HttpRequest, analysis_id: uuid.UUID) -> HttpResponse:
     analysis = selectors.get_analysis(request.user, analysis_id)
     try:
+        limits.spend(request, "uploads", user=request.user.pk)
         services.retry(analysis=analysis)
     except Refused as refused:
         return _conflict(request, analysis, refused)
@@ -226,19 +238,27 @@ def analysis_delete(request: HttpRequest, analysis_id: uuid.UUID) -> HttpRespons
 def _conflict(request: HttpRequest, analysis: Analysis, refused: Refused) -> HttpResponse:
     """Somebody pressed a button on a page that was out of date: show the page as it is now."""
     if wants_json(request):
-        return problem_response(refused.code, refused.detail)
+        return refusal_response(refused)
     messages.warning(request, refused.detail)
     return redirect(analysis)
 
 
 @require_safe
 def file(request: HttpRequest, analysis_id: uuid.UUID, name: str) -> HttpResponseBase:
-    """The original and the derived pictures, for the one who may see the analysis."""
-    analysis = selectors.get_analysis(request.user, analysis_id)
+    """The original and the derived pictures, for the one who may see the analysis: by session, token or key."""
+    key = request.GET.get("key", "")
+    open_to_all = bool(key)
+    if open_to_all:
+        analysis = open_access.get_analysis(analysis_id, key)
+    else:
+        analysis = selectors.get_analysis(reader(request), analysis_id)
     found = downloads.locate(analysis, name)
     if found is None:
         raise Http404
-    return downloads.serve(request, found)
+    response = downloads.serve(request, found)
+    if open_to_all:  # shown on pages of other sites, which is what it is for
+        response["Cross-Origin-Resource-Policy"] = "cross-origin"
+    return response
 
 
 @require_safe

@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 from typing import NoReturn
 
+from tests.e2e.server import NO_LIMITS
+
 # Before anything reads the settings: tests run with the defaults, not with what this machine is configured for.
 for _name in [n for n in os.environ if n.startswith("VERIFRAME_") and n != "VERIFRAME_REQUIRE_ALL"]:
     del os.environ[_name]
@@ -14,6 +16,7 @@ for _name in ("DATABASE_URL", "REDIS_URL"):
 os.environ["DJANGO_SETTINGS_MODULE"] = "config.settings"
 os.environ["VERIFRAME_ENV_FILE"] = ""
 os.environ["VERIFRAME_SECRET_KEY"] = "only-for-tests-" + "x" * 40
+os.environ.update(NO_LIMITS)
 
 import django  # noqa: E402
 import pytest  # noqa: E402

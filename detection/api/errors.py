@@ -14,6 +14,10 @@ from rest_framework.views import exception_handler
 from detection.api.authentication import CsrfFailed
 from detection.problems import PROBLEM_JSON, Refused, problem
 
+CODE_BY_KIND: dict[type[Exception], str] = {
+    CsrfFailed: "csrf_failed",
+    exceptions.AuthenticationFailed: "invalid_token",  # NotAuthenticated, which is none at all, is another class
+}
 CODE_BY_STATUS = {
     400: "invalid_request",
     401: "not_authenticated",
@@ -28,12 +32,12 @@ CODE_BY_STATUS = {
 def handle(error: Exception, context: dict[str, Any]) -> Response | None:
     """DRF's exception handler. What it does not know becomes the 500 of ``detection.views.server_error``."""
     if isinstance(error, Refused):
-        return _respond(error.code, error.detail)
+        return Response(error.body(), status=error.status, headers=error.headers, content_type=PROBLEM_JSON)
     answer = exception_handler(error, context)
     if answer is None:
         return None
     by_status = CODE_BY_STATUS.get(answer.status_code, "invalid_request")
-    code = "csrf_failed" if isinstance(error, CsrfFailed) else by_status
+    code = next((code for kind, code in CODE_BY_KIND.items() if isinstance(error, kind)), by_status)
     return _respond(code, _detail(error), status=answer.status_code, headers=dict(answer.headers))
 
 
@@ -43,7 +47,15 @@ def _detail(error: Exception) -> str:
     if isinstance(error, PermissionDenied):
         return _("You may not do this.")
     assert isinstance(error, exceptions.APIException)
-    return str(error.detail)
+    return _first(error.detail)
+
+
+def _first(detail: Any) -> str:
+    """Of several things that are wrong, or of a field's, the first, in words."""
+    if isinstance(detail, dict):
+        name, found = next(iter(detail.items()))
+        return f"{name}: {_first(found)}"
+    return _first(detail[0]) if isinstance(detail, list) else str(detail)
 
 
 def _respond(code: str, detail: str, *, status: int | None = None, headers: dict[str, str] | None = None) -> Response:

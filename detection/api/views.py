@@ -1,54 +1,54 @@
-"""The API, version 1."""
+"""The API, version 1: analyses."""
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
-from datetime import datetime
+from typing import Any
 
 from django.http import HttpResponse, JsonResponse
 from django.utils.http import content_disposition_header
 from django.utils.translation import gettext as _
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema
 from rest_framework import status
-from rest_framework.exceptions import NotFound
-from rest_framework.negotiation import BaseContentNegotiation
-from rest_framework.pagination import Cursor, CursorPagination
-from rest_framework.parsers import BaseParser
-from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from detection import reports, selectors, services
-from detection.forms import HistoryForm, UploadForm
+from detection.api import schema
+from detection.api.pagination import NewestFirst
+from detection.api.serializers import (
+    AnalysisAnswerSerializer,
+    AnalysisSerializer,
+    PageSerializer,
+    ReportSerializer,
+    SubmissionSerializer,
+    SubmittedSerializer,
+)
+from detection.api.submissions import Submission, TakesFiles, preferred_wait
+from detection.api.throttling import TokenRequests, Uploads
+from detection.forms import ApiHistoryForm
 from detection.models import Analysis
 from detection.problems import Refused
 from detection.reports.pdf import report_pdf
 
 
-class NewestFirst(CursorPagination):
-    """Pages that stay put while new analyses arrive."""
-
-    ordering = "-created_at"
-    page_size = 20
-
-    def decode_cursor(self, request: Request) -> Cursor | None:
-        """The place to go on from. Raises NotFound; the original lets a position that is no time become a 500."""
-        cursor: Cursor | None = super().decode_cursor(request)
-        if cursor is not None and cursor.position is not None:
-            try:
-                datetime.fromisoformat(cursor.position)
-            except ValueError:
-                raise NotFound(self.invalid_cursor_message) from None
-        return cursor
-
-
-class AnalysisList(APIView):
+class AnalysisList(TakesFiles):
     """The caller's analyses."""
 
+    throttle_classes = (TokenRequests, Uploads)
+
+    @extend_schema(
+        operation_id="analyses_list",
+        summary="List one's analyses, newest first",
+        parameters=schema.FILTERS,
+        responses={200: schema.answered(PageSerializer), **schema.refusals(400, 404)},
+        tags=["analyses"],
+    )
     def get(self, request: Request) -> Response:
-        """Filter by ``verdict``, ``status``, ``kind``, ``since`` and ``until`` (days), search a name by ``search``."""
-        form = HistoryForm(request.query_params)
+        """Filter by verdict, status, kind, day and `external_id`; search a file's name. Pages are linked by cursors."""
+        form = ApiHistoryForm(request.query_params)
         if not form.is_valid():
             name, errors = next(iter(form.errors.items()))
             raise Refused("invalid_request", f"{name}: {errors[0]}")
@@ -56,72 +56,134 @@ class AnalysisList(APIView):
         page = pages.paginate_queryset(selectors.history(request.user, form.wanted()), request, view=self)
         return pages.get_paginated_response([reports.analysis_summary(analysis) for analysis in page or []])
 
+    @extend_schema(
+        operation_id="analyses_create",
+        summary="Send a file to be analysed",
+        request={"multipart/form-data": SubmissionSerializer},
+        parameters=[schema.PREFER, schema.IDEMPOTENCY_KEY],
+        responses={
+            202: schema.answered(SubmittedSerializer, "Taken; follow it by `poll_url` or `ws_url`."),
+            200: schema.answered(
+                AnalysisAnswerSerializer,
+                "Finished within the wait, or found before in the same bytes by the same model (`reused`).",
+            ),
+            **schema.refusals(400, 409, 413, 415),
+        },
+        tags=["analyses"],
+    )
     def post(self, request: Request) -> Response:
-        """Submit the form field ``file``; 202 says where to follow the analysis."""
-        if len(request.FILES.getlist("file")) > 1:
-            raise Refused("invalid_request", _("Send one file per request."))
-        form = UploadForm(request.POST, request.FILES)
-        if not form.is_valid():
-            raise Refused(*form.first_error())
+        """Answers at once, unless asked to wait. The same bytes are not analysed twice by the same model, unless
+        `force` says so; they are if `external_id` is another one than before."""
         assert request.user.is_authenticated
-        analysis = services.submit(user=request.user, upload=form.cleaned_data["file"][0])
-        body = reports.submitted(analysis, request.build_absolute_uri)
-        return Response(body, status=status.HTTP_202_ACCEPTED, headers={"Location": body["poll_url"]})
+        return self.take(request, Submission.of(request, request.user), wait=preferred_wait(request) or 0)
+
+    def answer(self, request: Request, analysis: Analysis, *, reused: bool) -> tuple[int, dict[str, Any]]:
+        body = reports.submitted(analysis, request.build_absolute_uri, reused=reused)
+        if analysis.is_active:
+            return status.HTTP_202_ACCEPTED, body
+        return status.HTTP_200_OK, {**body, **reports.analysis_payload(analysis)}
 
 
 class AnalysisDetail(APIView):
     """One analysis."""
 
+    @extend_schema(
+        operation_id="analyses_retrieve",
+        summary="Read an analysis",
+        responses={200: schema.answered(AnalysisSerializer), **schema.refusals(404)},
+        tags=["analyses"],
+    )
     def get(self, request: Request, analysis_id: uuid.UUID) -> Response:
+        """How far it is and, once it has succeeded, all that was found, face by face."""
         return Response(reports.analysis_payload(selectors.get_analysis(request.user, analysis_id)))
 
+    @extend_schema(
+        operation_id="analyses_delete",
+        summary="Delete an analysis",
+        responses={204: None, **schema.refusals(404)},
+        tags=["analyses"],
+    )
     def delete(self, request: Request, analysis_id: uuid.UUID) -> Response:
+        """With its pictures, and with the file once no other analysis needs it. One that runs is stopped."""
         services.delete(analysis=selectors.get_analysis(request.user, analysis_id))
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
 class AnalysisCancel(APIView):
+    """Stop it."""
+
+    @extend_schema(
+        operation_id="analyses_cancel",
+        summary="Cancel an analysis",
+        request=None,
+        responses={200: schema.answered(AnalysisSerializer), **schema.refusals(404, 409)},
+        tags=["analyses"],
+    )
     def post(self, request: Request, analysis_id: uuid.UUID) -> Response:
+        """One that waits or runs; any other is a `conflict`."""
         analysis = selectors.get_analysis(request.user, analysis_id)
         services.cancel(analysis=analysis)
         return Response(reports.analysis_payload(analysis))
 
 
 class AnalysisRetry(APIView):
+    """Begin it anew."""
+
+    throttle_classes = (TokenRequests, Uploads)
+
+    @extend_schema(
+        operation_id="analyses_retry",
+        summary="Analyse the same file anew",
+        request=None,
+        responses={202: schema.answered(AnalysisSerializer), **schema.refusals(404, 409)},
+        tags=["analyses"],
+    )
     def post(self, request: Request, analysis_id: uuid.UUID) -> Response:
+        """One that has ended, in whatever way; what was found before is replaced."""
         services.retry(analysis=selectors.get_analysis(request.user, analysis_id))
         fresh = selectors.get_analysis(request.user, analysis_id)
         return Response(reports.analysis_payload(fresh), status=status.HTTP_202_ACCEPTED)
 
 
-class OurFormat(BaseContentNegotiation):
-    """A report comes in the format that its address names, whatever the client says that it likes."""
-
-    def select_parser(self, request: Request, parsers: Sequence[BaseParser]) -> BaseParser | None:
-        del request
-        return parsers[0] if parsers else None
-
-    def select_renderer(
-        self, request: Request, renderers: Sequence[BaseRenderer], format_suffix: str | None = None
-    ) -> tuple[BaseRenderer, str]:
-        del request, format_suffix
-        return renderers[0], renderers[0].media_type or ""
-
-
 class AnalysisReport(APIView):
     """What was found, as a file to keep: of an analysis that succeeded or failed."""
 
-    content_negotiation_class = OurFormat
-
-    def get(self, request: Request, analysis_id: uuid.UUID, extension: str) -> HttpResponse:
+    def find(self, request: Request, analysis_id: uuid.UUID) -> Analysis:
         analysis = selectors.get_analysis(request.user, analysis_id)
         if analysis.status not in (Analysis.Status.SUCCEEDED, Analysis.Status.FAILED):
             raise Refused("conflict", _("There is no report yet: the analysis has no outcome."))
-        if extension == "pdf":
-            response = HttpResponse(report_pdf(analysis), content_type="application/pdf")
-        else:
-            response = JsonResponse(reports.report_json(analysis), json_dumps_params={"indent": 2})
+        return analysis
+
+    @staticmethod
+    def file(response: HttpResponse, analysis: Analysis, extension: str) -> HttpResponse:
         name = reports.report_name(analysis, extension)
         response["Content-Disposition"] = content_disposition_header(as_attachment=True, filename=name) or "attachment"
         response["Cache-Control"] = "private, no-store"
         return response
+
+
+class AnalysisReportPdf(AnalysisReport):
+    @extend_schema(
+        operation_id="analyses_report_pdf",
+        summary="The report for people, as PDF",
+        responses={(200, "application/pdf"): OpenApiTypes.BINARY, **schema.refusals(404, 409)},
+        tags=["analyses"],
+    )
+    def get(self, request: Request, analysis_id: uuid.UUID) -> HttpResponse:
+        """Of an analysis that succeeded or failed; any other is a `conflict`."""
+        analysis = self.find(request, analysis_id)
+        return self.file(HttpResponse(report_pdf(analysis), content_type="application/pdf"), analysis, "pdf")
+
+
+class AnalysisReportJson(AnalysisReport):
+    @extend_schema(
+        operation_id="analyses_report_json",
+        summary="The report for machines, as JSON",
+        responses={200: ReportSerializer, **schema.refusals(404, 409)},
+        tags=["analyses"],
+    )
+    def get(self, request: Request, analysis_id: uuid.UUID) -> HttpResponse:
+        """Of an analysis that succeeded or failed; any other is a `conflict`."""
+        analysis = self.find(request, analysis_id)
+        response = JsonResponse(reports.report_json(analysis), json_dumps_params={"indent": 2})
+        return self.file(response, analysis, "json")

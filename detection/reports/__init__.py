@@ -9,6 +9,7 @@ from typing import Any
 from django.conf import settings
 from django.urls import reverse
 
+from detection import selectors
 from detection.models import Analysis, FaceScore, FaceTrack
 from detection.reports import words
 
@@ -31,6 +32,7 @@ def analysis_summary(analysis: Analysis) -> Json:
     upload = analysis.upload
     return {
         "id": str(analysis.pk),
+        "external_id": analysis.external_id,
         "status": analysis.status,
         "created_at": analysis.created_at.isoformat(),
         "started_at": analysis.started_at and analysis.started_at.isoformat(),
@@ -59,14 +61,20 @@ def analysis_summary(analysis: Analysis) -> Json:
     }
 
 
-def submitted(analysis: Analysis, absolute: Callable[[str], str]) -> Json:
-    """The answer to an upload: where the analysis can be followed. ``absolute`` makes an address of a path."""
+def submitted(analysis: Analysis, absolute: Callable[[str], str], *, reused: bool = False) -> Json:
+    """The answer to an upload: where the analysis can be followed. ``absolute`` makes an address of a path.
+
+    ``reused`` says that this is what was found before in the same bytes by the same model.
+    """
     poll_url = absolute(reverse("api:analysis-detail", args=[analysis.pk]))
     socket = absolute(f"/ws/analyses/{analysis.pk}/")
     return {
         "id": str(analysis.pk),
+        "external_id": analysis.external_id,
         "status": analysis.status,
         "sha256": analysis.upload.sha256,
+        "eta_seconds": selectors.expected_seconds() if analysis.is_active else None,
+        "reused": reused,
         "poll_url": poll_url,
         "ws_url": "ws" + socket.removeprefix("http"),  # https becomes wss
         "page_url": absolute(analysis.get_absolute_url()),

@@ -48,6 +48,10 @@ def served_model() -> ModelSpec:
     return specs[settings.ANALYSIS_MODEL or default]
 
 
+def registered_models() -> list[ModelSpec]:
+    return list(_registry(weights_folder())[1].values())
+
+
 def model_of(sha256: str) -> ModelSpec | None:
     """The registered model with this hash; None for one that is no longer there."""
     return next((spec for spec in _registry(weights_folder())[1].values() if spec.sha256 == sha256), None)

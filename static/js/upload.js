@@ -7,6 +7,7 @@ import { notify, offerNotifications } from "./notify.js";
 import { text } from "./texts.js";
 
 const AT_ONCE = 2;
+const LONGEST_HOLD = 180; // seconds; whoever must wait longer is told so instead
 
 const form = document.getElementById("upload");
 const input = form.elements.file;
@@ -21,6 +22,7 @@ const limits = {
 const waiting = [];
 const rows = [];
 let sending = 0;
+let holdUntil = 0; // ms; the server has had enough of us until then
 
 /** Why a file need not be sent at all, or null. The server checks again and looks into the file as well. */
 function refusal(file) {
@@ -128,6 +130,8 @@ class Row {
       // Not our JSON: a proxy's page, for instance its own size limit.
       return this.refuse(text("upload.server", { status: request.status }), true);
     }
+    const wait = Number(request.getResponseHeader("Retry-After"));
+    if (request.status === 429 && wait <= LONGEST_HOLD) return this.hold(Math.max(wait, 1)); // 0: no Retry-After
     if (request.status >= 300) {
       return this.refuse(answer.detail ?? text("upload.server", { status: request.status }), request.status >= 500);
     }
@@ -137,6 +141,16 @@ class Row {
       return undefined;
     }
     return this.followAnalysis(answer);
+  }
+
+  /** Too many at once: this one goes first, and all wait with it, so that nothing is sent in vain. */
+  hold(seconds) {
+    holdUntil = Math.max(holdUntil, Date.now() + seconds * 1000);
+    waiting.unshift(this);
+    this.bar.value = 0;
+    this.say(text("upload.limited", { time: clock(seconds) }), "waiting");
+    this.offer({ stop: true });
+    setTimeout(sendNext, holdUntil - Date.now() + 50);
   }
 
   followAnalysis(answer) {
@@ -185,6 +199,7 @@ function showTogether() {
 }
 
 function sendNext() {
+  if (Date.now() < holdUntil) return;
   while (sending < AT_ONCE && waiting.length) {
     sending += 1;
     waiting.shift().send();

@@ -21,12 +21,13 @@ def environment(**values: str) -> Environment:
 
 
 def test_values_are_read_with_their_type():
-    env = environment(A="5", B="Yes", C="x, y,,z ", D="https://a.example/b", E="data", F="two")
+    env = environment(A="5", B="Yes", C="x, y,,z ", D="https://a.example/b", E="data", F="two", G="10.1.0.0/16, ::1")
     assert env.integer("A", 1, about="") == 5
     assert env.boolean("B", default=False, about="") is True
     assert env.words("C", "", about="") == ["x", "y", "z"]
     assert env.url("D", "", about="", schemes=["https"]) == "https://a.example/b"
     assert env.path("E", "", about="", base=BASE) == BASE / "data"
+    assert [str(network) for network in env.networks("G", "", about="")] == ["10.1.0.0/16", "::1/128"]
     assert env.choice("F", "one", about="", choices=["one", "two"]) == "two"
 
 
@@ -47,6 +48,7 @@ def test_a_missing_or_empty_value_is_the_default():
         lambda env: env.boolean("BAD", default=True, about=""),
         lambda env: env.choice("BAD", "one", about="", choices=["one"]),
         lambda env: env.url("BAD", "", about="", schemes=["redis"]),
+        lambda env: env.networks("BAD", "", about=""),
         lambda env: env.path("BAD", "", about="", base=BASE, must_exist=True),
     ],
 )

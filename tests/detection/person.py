@@ -29,10 +29,10 @@ class Person:
         answer = self.http.post("/accounts/signup/", data=data, headers={"Accept": "text/html"})
         assert answer.status_code == 302, answer.text
 
-    def post(self, name: str, content: bytes) -> httpx.Response:
-        """Send a file; the answer may be a refusal."""
+    def post(self, name: str, content: bytes, **fields: str) -> httpx.Response:
+        """Send a file and other fields of the form; the answer may be a refusal."""
         headers = {"X-CSRFToken": self.http.cookies["csrftoken"]}
-        return self.http.post("/api/v1/analyses/", files={"file": (name, content)}, headers=headers)
+        return self.http.post("/api/v1/analyses/", files={"file": (name, content)}, data=fields, headers=headers)
 
     def upload(self, path: Path) -> dict[str, Any]:
         """Send a file that is taken."""
@@ -54,6 +54,28 @@ class Person:
         raise AssertionError(
             f"waited in vain; it stands at {found['status']} {found['progress']}\n{self.server.log.read_text()[-3000:]}"
         )
+
+    def send(self, path: str, **options: Any) -> httpx.Response:
+        """POST something else than a file."""
+        return self.http.post(path, headers={"X-CSRFToken": self.http.cookies["csrftoken"]}, **options)
+
+    def make_token(self) -> str:
+        """An API token of this person's."""
+        answer = self.send("/api/v1/tokens/", json={"name": "tests"})
+        assert answer.status_code == 201, answer.text
+        return answer.json()["key"]
+
+    def history(self) -> list[dict[str, Any]]:
+        return self.http.get("/api/v1/analyses/").raise_for_status().json()["results"]
+
+    def wait_for(self, look: Callable[[], Any]) -> Any:
+        """Look again and again until there is something."""
+        end = time.monotonic() + PATIENCE
+        while time.monotonic() < end:
+            if found := look():
+                return found
+            time.sleep(0.05)
+        raise AssertionError(f"waited in vain\n{self.server.log.read_text()[-3000:]}")
 
     def cookies(self) -> str:
         return "; ".join(f"{name}={value}" for name, value in self.http.cookies.items())

@@ -13,9 +13,11 @@ import pytest
 from django.contrib.auth.models import AnonymousUser
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
+from django.utils import timezone
 
-from accounts.models import User
-from detection.models import Analysis
+from accounts import tokens
+from accounts.models import ApiToken, User
+from detection.models import Analysis, WebhookDelivery, WebhookEndpoint, WebhookEvent
 from detection.routing import websocket_urlpatterns
 from tests import factories
 from tests.detection.sockets import connect
@@ -26,8 +28,8 @@ METHODS = ["get", "head", "post", "put", "patch", "delete", "options"]
 FILES = ["source", "faces/0.jpg", "heatmaps/0.png", "tracks/0.jpg"]
 # Belong to nobody in particular, or answer about the visitor's own things only.
 OPEN = {
+    "set_language",
     "detection:home",
-    "detection:health",
     "detection:upload",
     "detection:analysis_list",
     "detection:analysis_export",
@@ -36,6 +38,23 @@ OPEN = {
     "detection:model",
     "detection:model_plot",
     "api:analysis-list",
+    "api:me",
+    "api:model-list",
+    "api:token-list",
+    "api:usage",
+    "api:webhook-list",
+    "api:webhook-callback-secret",
+    "api:delivery-list",
+    "accounts:tokens",
+    "detection:webhook_list",
+    "detection:callback_secret",
+    "detection:delivery_list",
+    "predict",
+    "predict-slash",
+    "health",
+    "ready",
+    "schema",
+    "docs",
 }
 # Django's and allauth's own, each with its own protection.
 NOT_OURS = ("admin", "account_")
@@ -53,14 +72,36 @@ def routes(resolver: URLResolver | None = None, prefix: str = "", spaces: str = 
             yield f"{spaces}{entry.name}", pattern
 
 
+def belongings(analysis: Analysis) -> dict[str, str]:
+    """One of everything that the analysis' owner has, by how routes call it."""
+    owner = analysis.upload.user
+    webhook, _ = WebhookEndpoint.objects.get_or_create(user=owner, url="https://example.org/hook")
+    event, _ = WebhookEvent.objects.get_or_create(
+        user=owner, analysis=analysis, type="analysis.completed", defaults={"created_at": timezone.now(), "body": "{}"}
+    )
+    delivery, _ = WebhookDelivery.objects.get_or_create(event=event, endpoint=webhook, url=webhook.url)
+    token = ApiToken.objects.filter(user=owner).first()
+    if token is None:
+        token, _ = tokens.issue(user=owner, name="private", lifetime=None)
+    return {
+        "<uuid:analysis_id>": str(analysis.pk),
+        "<uuid:webhook_id>": str(webhook.pk),
+        "<uuid:delivery_id>": str(delivery.pk),
+        "<uuid:public_id>": str(token.public_id),
+    }
+
+
 def private_paths(analysis: Analysis) -> dict[str, list[str]]:
-    """Every route that is about one analysis, filled in, by its name."""
+    """Every route that is about something of somebody's, filled in, by its name."""
     found: dict[str, list[str]] = {}
+    ids = belongings(analysis)
     for name, pattern in routes():
         if name in OPEN or name.startswith(NOT_OURS):
             continue
-        assert "<uuid:analysis_id>" in pattern, f"say in this test what protects {name} ({pattern})"
-        path = "/" + pattern.replace("<uuid:analysis_id>", str(analysis.pk))
+        path = "/" + pattern
+        for kind, id_ in ids.items():
+            path = path.replace(kind, id_)
+        assert path != f"/{pattern}", f"say in this test what protects {name} ({pattern})"
         found[name] = [path.replace("<path:name>", file) for file in FILES] if "<path:name>" in path else [path]
     return found
 
@@ -96,6 +137,38 @@ def test_a_stranger_gets_404_everywhere(client: Client, stranger: User, analysis
             assert answers == {404}, (name, answers)
     unchanged = Analysis.objects.get(pk=analysis.pk)
     assert (unchanged.status, unchanged.revision) == (analysis.status, analysis.revision)
+
+
+def test_a_strangers_token_opens_nothing(client: Client, stranger: User, analysis: Analysis):
+    """Pages do not know tokens at all: there it is as good as none."""
+    _token, key = tokens.issue(user=stranger, name="stranger's", lifetime=None)
+    token = {"Authorization": f"Token {key}"}
+    assert client.get("/api/v1/me/", headers=token).json()["email"] == stranger.email
+    before = belongings(analysis)
+    for name, paths in private_paths(analysis).items():
+        for path in paths:
+            for method in METHODS:
+                response = getattr(client, method)(path, headers=token)
+                login = response.status_code == 302 and response["Location"].startswith("/accounts/login/")
+                refused = response.status_code in (404, 405) or method == "options"
+                assert login or refused, (name, method, response.status_code)
+                assert b"private" not in response.content
+    assert client.get("/api/v1/analyses/", headers=token).json()["results"] == []
+    assert [row["name"] for row in client.get("/api/v1/tokens/", headers=token).json()] == ["stranger's"]
+    assert belongings(analysis) == before
+    unchanged = Analysis.objects.get(pk=analysis.pk)
+    assert (unchanged.status, unchanged.revision) == (analysis.status, analysis.revision)
+
+
+def test_the_owners_token_opens_what_is_the_owners(client: Client, owner: User, analysis: Analysis):
+    _token, key = tokens.issue(user=owner, name="mine", lifetime=None)
+    for path in (
+        f"/api/v1/analyses/{analysis.pk}/",
+        f"/media/{analysis.pk}/source",
+        f"/media/{analysis.pk}/{FILES[1]}",
+    ):
+        assert client.head(path, headers={"Authorization": f"Token {key}"}).status_code == 200, path
+        assert client.head(path, headers={"Authorization": f"Token {key[:-1]}x"}).status_code in (401, 404), path
 
 
 def test_an_administrator_is_a_stranger_on_users_pages(client: Client, analysis: Analysis):

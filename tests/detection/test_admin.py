@@ -8,7 +8,9 @@ import pytest
 from django.test import Client
 
 from accounts.models import User
+from detection import services
 from detection.models import Analysis, Upload
+from detection.webhooks import endpoints
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -76,3 +78,15 @@ def test_a_user_is_made_by_address_and_never_deleted(admin: Client):
     assert user.check_password("a quiet river 7")
     assert admin.get(f"/admin/accounts/user/{user.pk}/change/").status_code == 200
     assert admin.post(f"/admin/accounts/user/{user.pk}/delete/").status_code == 403
+
+
+def test_webhooks_are_looked_at_without_their_secrets(admin: Client):
+    user = factories.make_user()
+    webhook = endpoints.create(user=user, url="https://example.org/hook", events=["analysis.cancelled"])
+    services.cancel(analysis=factories.make_analysis(user))
+    delivery = webhook.deliveries.get()
+    for path in ("webhookendpoint/", f"webhookendpoint/{webhook.pk}/change/", f"webhookdelivery/{delivery.pk}/change/"):
+        page = admin.get(f"/admin/detection/{path}").content.decode()
+        assert webhook.url in page
+        assert webhook.secret not in page
+    assert admin.get("/admin/detection/webhookdelivery/", {"q": "example"}).status_code == 200

@@ -18,7 +18,17 @@ def test_submitting(owner_client: Client, owner: User):
     response = owner_client.post(LIST, {"file": factories.uploaded()})
     assert response.status_code == 202
     body = response.json()
-    assert set(body) == {"id", "status", "sha256", "poll_url", "ws_url", "page_url"}
+    assert set(body) == {
+        "id",
+        "external_id",
+        "status",
+        "sha256",
+        "eta_seconds",
+        "reused",
+        "poll_url",
+        "ws_url",
+        "page_url",
+    }
     assert response["Location"] == body["poll_url"]
     assert Analysis.objects.get().upload.user == owner
     assert owner_client.get(body["poll_url"]).json()["status"] == "queued"
@@ -129,8 +139,9 @@ def test_errors_are_problem_details(client: Client, owner: User):
     response = client.get(LIST)
     assert response.status_code == 401
     assert response["Content-Type"] == "application/problem+json"
-    assert response["WWW-Authenticate"] == "Session"
-    assert set(response.json()) == {"type", "title", "status", "detail", "code"}
+    assert response["WWW-Authenticate"] == "Token"
+    assert set(response.json()) == {"type", "title", "status", "detail", "code", "request_id"}
+    assert response.json()["request_id"] == response["X-Request-ID"]
     client.force_login(owner)
     response = client.put(LIST)
     assert (response.status_code, response.json()["code"]) == (405, "method_not_allowed")

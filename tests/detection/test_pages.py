@@ -80,7 +80,10 @@ def test_a_program_gets_202_and_where_to_follow(owner_client: Client):
     assert response.status_code == 202
     assert response.json() == {
         "id": str(analysis.pk),
+        "external_id": "",
         "status": "queued",
+        "eta_seconds": None,
+        "reused": False,
         "sha256": analysis.upload.sha256,
         "poll_url": f"http://testserver/api/v1/analyses/{analysis.pk}/",
         "ws_url": f"ws://testserver/ws/analyses/{analysis.pk}/",
@@ -253,11 +256,11 @@ def test_an_address_that_does_not_exist(client: Client):
 
 
 def test_a_bug_is_a_page_that_says_so(client: Client, monkeypatch: pytest.MonkeyPatch):
-    def broken(request):
+    def broken():
         raise ZeroDivisionError
 
     client.raise_request_exception = False
-    monkeypatch.setattr("detection.views.health", broken)
+    monkeypatch.setattr("detection.readiness.alive", broken)
     response = client.get("/", headers=JSON)
     assert (response.status_code, response.json()["code"]) == (500, "server_error")
 

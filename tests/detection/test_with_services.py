@@ -15,10 +15,11 @@ from pathlib import Path
 import pytest
 import websockets
 
-from tests import clips, services
+from tests import clips, factories, services
 from tests.conftest import lacking
 from tests.detection.person import PATIENCE, Person, at_work, ended
 from tests.e2e.server import ROOT, Server
+from tests.receiver import Receiver
 
 pytestmark = pytest.mark.services
 
@@ -26,8 +27,8 @@ pytestmark = pytest.mark.services
 class Worker:
     """`manage.py rundramatiq` with one process and one thread."""
 
-    def __init__(self, environment: dict[str, str], log: Path) -> None:
-        command = [sys.executable, "manage.py", "rundramatiq", "--processes", "1", "--threads", "1"]
+    def __init__(self, environment: dict[str, str], log: Path, *options: str) -> None:
+        command = [sys.executable, "manage.py", "rundramatiq", "--processes", "1", "--threads", "1", *options]
         with log.open("a") as file:
             # A session of its own: Dramatiq forks, and kill() below must reach the children, too.
             self.process = subprocess.Popen(
@@ -71,6 +72,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, postgresql: str, redis: str
         VERIFRAME_FRAMES="150",
         VERIFRAME_THREADS="1",
         VERIFRAME_LEASE="8",
+        VERIFRAME_WEBHOOK_NETWORKS="127.0.0.1",
     )
     server.start()
     yield server
@@ -114,6 +116,21 @@ def test_an_event_of_a_worker_reaches_the_browser(person: Person, server: Server
     assert percents == sorted(percents)
     assert len(set(percents)) > 5
     assert person.look(answer["id"])["result"]["verdict"] == "inconclusive"
+
+
+def test_a_worker_of_its_own_sends_webhooks(person: Person, server: Server):
+    """It hears of nothing else, and does not analyse."""
+    waiting = person.post("grey.jpg", factories.jpeg((320, 240)))
+    with Receiver() as receiver:
+        added = person.send("/api/v1/webhooks/", json={"url": receiver.url})
+        assert added.status_code == 201, added.text
+        worker = Worker(server.environment, server.log, "--queues", "webhooks")
+        try:
+            person.send(f"/api/v1/analyses/{waiting.json()['id']}/cancel/")
+            (request,) = receiver.wait_for(1, PATIENCE)
+        finally:
+            worker.stop()
+    assert json.loads(request.body)["type"] == "analysis.cancelled"
 
 
 def test_a_worker_that_dies_is_replaced(person: Person, server: Server, long_video: Path):

@@ -69,6 +69,18 @@ def test_pages_of_users(
     assert violations(page) == [], "delete several"
 
 
+@pytest.mark.parametrize(("scheme", "width"), LOOKS)
+def test_pages_about_tokens(new_context: NewContext, scheme: str, width: int) -> None:
+    page = sign_up(new_context(color_scheme=scheme, viewport={"width": width, "height": 900}))
+    page.goto("/accounts/tokens/")
+    assert violations(page) == [], "none yet"
+    page.get_by_label("Name").fill("nightly job")
+    page.get_by_role("button", name="Create token").click()
+    assert violations(page) == [], "a new one"
+    page.get_by_role("link", name="Revoke").click()
+    assert violations(page) == [], "revoking"
+
+
 def test_pages_while_something_runs(new_context: NewContext, long_clip: Path, tmp_path: Path) -> None:
     page = sign_up(new_context(color_scheme="light"))
     letter = tmp_path / "letter.txt"

@@ -14,7 +14,7 @@ import uvicorn
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from detection import progress, services
+from detection import progress, services, tasks
 
 STOP_SECONDS = 5  # for requests and the worker to come to an end
 
@@ -83,19 +83,26 @@ class Server(uvicorn.Server):
 
 
 class EmbeddedWorker:
-    """One Dramatiq worker with one thread on the in-memory broker."""
+    """Dramatiq workers on the in-memory broker: a thread that analyses, and one that need not wait for it to tell."""
 
     def __init__(self) -> None:
         self._broker = dramatiq.get_broker()
-        self._worker = dramatiq.Worker(self._broker, worker_threads=1, worker_timeout=200)
+        self._workers = [
+            dramatiq.Worker(self._broker, queues={queue}, worker_threads=1, worker_timeout=200)
+            for queue in (tasks.analyse.queue_name, tasks.deliver.queue_name)
+        ]
 
     def start(self) -> None:
         # Dramatiq's own command line sends this signal; the middleware that enforces time limits waits for it.
         self._broker.emit_after("process_boot")
-        self._worker.start()
+        # Each worker hooks itself into the broker, which warns of a second one of its kind. Here it is meant.
+        self._broker.logger.addFilter(lambda record: "same type twice" not in record.msg)
+        for worker in self._workers:
+            worker.start()
         # The messages of the process before died with it, and nobody else works on its analyses.
         services.requeue_unfinished(only_worker=True)
 
     def stop(self) -> None:
         """What runs is handed back (see ``runner.run``) and begun anew by the next start."""
-        self._worker.stop(timeout=STOP_SECONDS * 1000)
+        for worker in self._workers:
+            worker.stop(timeout=STOP_SECONDS * 1000)

@@ -1,0 +1,158 @@
+"""The API, version 1: who one is, what one may still do, one's tokens, and the models."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import timedelta
+
+from django.conf import settings
+from django.db.models import Count, Sum
+from django.utils.translation import gettext as _
+from drf_spectacular.utils import extend_schema
+from rest_framework import status
+from rest_framework.exceptions import NotFound
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from accounts import tokens
+from accounts.models import ApiToken
+from detection import quota, selectors
+from detection.api import schema
+from detection.api.serializers import (
+    MeSerializer,
+    ModelSerializer,
+    NewTokenSerializer,
+    TokenRequestSerializer,
+    TokenSerializer,
+    UsageSerializer,
+)
+from detection.models import Upload
+from detection.problems import Refused
+from detection.reports import card
+
+
+class Me(APIView):
+    """The caller."""
+
+    @extend_schema(operation_id="me", summary="Who one is", responses={200: MeSerializer}, tags=["account"])
+    def get(self, request: Request) -> Response:
+        """The account, and the token with which one came, if it was one."""
+        token = request.auth if isinstance(request.auth, ApiToken) else None
+        return Response(MeSerializer({"user": request.user, "token": token}).data)
+
+
+class Usage(APIView):
+    """What the caller has used."""
+
+    @extend_schema(
+        operation_id="usage",
+        summary="What one may still do",
+        responses={200: schema.answered(UsageSerializer)},
+        tags=["account"],
+    )
+    def get(self, request: Request) -> Response:
+        """Limits as `number/period` (s, m, h, d); null for none. A day is one in UTC."""
+        assert request.user.is_authenticated
+        used, limit = quota.used_today(request.user), settings.DAILY_QUOTA or None
+        stored = Upload.objects.visible_to(request.user).aggregate(files=Count("pk"), bytes=Sum("size", default=0))
+        counts = selectors.counts_of(request.user)
+        body = {
+            "today": {
+                "analyses": used,
+                "limit": limit,
+                "remaining": None if limit is None else max(0, limit - used),
+                "resets_at": quota.midnight().isoformat(),
+            },
+            "limits": {group: rates["user"] for group, rates in settings.RATE_LIMITS.items()},
+            "stored": stored,
+            "analyses": {"total": counts.total, "by_status": counts.by_status, "by_verdict": counts.by_verdict},
+        }
+        return Response(body)
+
+
+class ModelList(APIView):
+    """What judges."""
+
+    @extend_schema(
+        operation_id="models_list",
+        summary="The registered models",
+        responses={200: ModelSerializer(many=True)},
+        tags=["models"],
+    )
+    def get(self, request: Request) -> Response:
+        """`served` is the one that judges new files. A score of `thresholds` and more gets that verdict."""
+        del request
+        served = card.served_model()
+        return Response(
+            [
+                {
+                    "name": spec.name,
+                    "version": spec.version,
+                    "sha256": spec.sha256,
+                    "served": spec == served,
+                    "architecture": spec.architecture,
+                    "input_size": spec.input_size,
+                    "thresholds": card.thresholds(spec),
+                    "data": list(spec.data),
+                    "licence": spec.licence,
+                }
+                for spec in card.registered_models()
+            ]
+        )
+
+
+class TokenList(APIView):
+    """The caller's tokens."""
+
+    @extend_schema(
+        operation_id="tokens_list",
+        summary="List one's tokens",
+        responses={200: TokenSerializer(many=True)},
+        tags=["account"],
+    )
+    def get(self, request: Request) -> Response:
+        """Without their keys, which nobody can read again."""
+        return Response(TokenSerializer(ApiToken.objects.filter(user=request.user.pk), many=True).data)
+
+    @extend_schema(
+        operation_id="tokens_create",
+        summary="Make a token",
+        request=TokenRequestSerializer,
+        responses={201: NewTokenSerializer, **schema.refusals(400, 409, 415)},
+        tags=["account"],
+    )
+    def post(self, request: Request) -> Response:
+        """`key` is in this answer only. What is made with a token does not outlive that token."""
+        wanted = TokenRequestSerializer(data=request.data)
+        wanted.is_valid(raise_exception=True)
+        days = wanted.validated_data["expires_in_days"]
+        assert request.user.is_authenticated
+        try:
+            token, key = tokens.issue(
+                user=request.user,
+                name=wanted.validated_data["name"],
+                lifetime=None if days is None else timedelta(days=days),
+                maker=request.auth if isinstance(request.auth, ApiToken) else None,
+            )
+        except tokens.TooManyTokens:
+            raise Refused("conflict", _("There are too many tokens. Revoke one that is not used any more.")) from None
+        body = {**TokenSerializer(token).data, "key": key}
+        return Response(body, status=status.HTTP_201_CREATED, headers={"Cache-Control": "no-store"})
+
+
+class TokenDetail(APIView):
+    """One token."""
+
+    @extend_schema(
+        operation_id="tokens_revoke",
+        summary="Revoke a token",
+        responses={204: None, **schema.refusals(404)},
+        tags=["account"],
+    )
+    def delete(self, request: Request, public_id: uuid.UUID) -> Response:
+        """At once, also the one that asks."""
+        assert request.user.is_authenticated
+        if not tokens.revoke(user=request.user, public_id=public_id):
+            raise NotFound
+        return Response(status=status.HTTP_204_NO_CONTENT)

@@ -1,0 +1,36 @@
+"""The limits of ``detection.limits`` where the API is entered: only here it is known whose token it is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rest_framework.request import Request
+from rest_framework.throttling import BaseThrottle
+
+from detection import limits
+
+if TYPE_CHECKING:
+    from rest_framework.views import APIView  # which imports this module, by the settings
+
+
+class TokenRequests(BaseThrottle):
+    """Every request with a token. Those of a signed-in browser are counted by the middleware, as on pages."""
+
+    def allow_request(self, request: Request, view: APIView) -> bool:
+        """Raises Refused, which says more than False."""
+        del view
+        if request.auth is not None:
+            limits.spend(request._request, "requests", user=request.user.pk, address=False)
+        return True
+
+
+class Uploads(BaseThrottle):
+    """Everything that begins an analysis."""
+
+    def allow_request(self, request: Request, view: APIView) -> bool:
+        del view
+        if request.method == "POST":
+            http = request._request
+            # People without an account have no user (None): their address alone is counted.
+            limits.spend(http, "uploads", user=request.user.pk)
+        return True
