@@ -110,7 +110,13 @@ def test_ctrl_c_cancels_what_was_sent(server: Server, person: Person, token: str
     command = [sys.executable, "-m", "detection.client", str(long_video), "--force", "--server", server.url]
     before = {row["id"] for row in person.history()}
     process = subprocess.Popen(
-        command, cwd=ROOT, env={**os.environ, "VERIFRAME_TOKEN": token}, stderr=subprocess.PIPE, text=True
+        command,
+        cwd=ROOT,
+        env={**os.environ, "VERIFRAME_TOKEN": token},
+        stderr=subprocess.PIPE,
+        text=True,
+        # Tests that run in the background of a shell inherit that Ctrl-C is ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     newest = person.wait_for(lambda: next(iter({r["id"] for r in person.history()} - before), None))
     person.wait(newest, at_work)
