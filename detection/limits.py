@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from ipaddress import ip_network
 from typing import Literal
 
 from allauth.account.adapter import get_adapter
@@ -66,6 +67,12 @@ def spend(
     except (RedisError, OSError) as error:
         # Uploads are stored and sent later when Redis is away; a missing counter shall not stop them either.
         logger.warning("limits are not counted: %s", error)
+
+
+def household(request: HttpRequest) -> str:
+    """The address, or of IPv6 the /64 which one customer has all to himself."""
+    address = client_address(request)
+    return str(ip_network(f"{address}/64", strict=False)) if ":" in address else address
 
 
 def _spend(request: HttpRequest, group: Group, whose: str, value: str, cost: int) -> None:

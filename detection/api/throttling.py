@@ -31,6 +31,6 @@ class Uploads(BaseThrottle):
         del view
         if request.method == "POST":
             http = request._request
-            # People without an account have no user (None): their address alone is counted.
-            limits.spend(http, "uploads", user=request.user.pk)
+            # People without an account share one; each of them has as much as a user.
+            limits.spend(http, "uploads", user=request.user.pk or f"nobody at {limits.household(http)}")
         return True

@@ -196,6 +196,10 @@ def test_each_address_has_the_limit_of_a_user(settings: LazySettings):
     one, other = Client(REMOTE_ADDR="192.0.2.1"), Client(REMOTE_ADDR="192.0.2.2")
     assert [send(one).status_code for _ in range(3)] == [202, 202, 429]
     assert send(other).status_code == 202
+    # Of IPv6 a household has a whole /64, which would otherwise be as many limits.
+    neighbours = [Client(REMOTE_ADDR=f"2001:db8::{number}") for number in (1, 2, 3)]
+    assert [send(client).status_code for client in neighbours] == [202, 202, 429]
+    assert send(Client(REMOTE_ADDR="2001:db8:0:1::1")).status_code == 202
 
 
 # -- Health, readiness, other origins ---------------------------------------------------------------------------------
