@@ -43,8 +43,10 @@ def test_an_image_is_judged_too(page: Page, portrait: Path) -> None:
 
     verdict = expect_verdict(page)
 
-    expect(page.locator("#picture")).to_be_visible()
-    assert page.evaluate("document.getElementById('picture').naturalWidth") > 0
+    picture = page.locator("#picture")
+    expect(picture).to_be_visible()
+    expect(picture).to_have_js_property("complete", True)  # visible, in its box, before its bytes are there
+    assert picture.evaluate("image => image.naturalWidth") > 0
     if verdict != "inconclusive":
         expect(page.locator("#overlay .face-box")).to_have_count(1)
         expect(page.locator("#inspector-body")).to_be_visible()
