@@ -30,15 +30,11 @@ def blocks(language: str) -> list[str]:
 def server(tmp_path: Path) -> Iterator[Server]:
     folder = tmp_path / "server"
     folder.mkdir()
-    server = Server(
+    with Server(
         folder,
-        VERIFRAME_ENV_FILE="",
         VERIFRAME_WEBHOOK_NETWORKS="127.0.0.1",
-        VERIFRAME_LIMIT_UPLOADS="none",
-    )
-    server.start()
-    yield server
-    server.stop()
+    ) as server:
+        yield server
 
 
 @pytest.fixture

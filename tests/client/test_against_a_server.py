@@ -23,24 +23,18 @@ from tests.e2e.server import ROOT, Server
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Many frames and one thread: an analysis lasts long enough to step into it."""
     folder = tmp_path_factory.mktemp("server")
-    server = Server(
+    with Server(
         folder,
         VERIFRAME_FRAMES="150",
         VERIFRAME_THREADS="1",
-        VERIFRAME_ENV_FILE="",
-        VERIFRAME_LIMIT_UPLOADS="none",
-        VERIFRAME_LIMIT_UPLOADS_ADDRESS="none",
-    )
-    server.start()
-    yield server
-    server.stop()
+    ) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")
 def person(server: Server) -> Iterator[Person]:
-    person = Person(server)
-    yield person
-    person.http.close()
+    with Person(server) as person:
+        yield person
 
 
 @pytest.fixture(scope="module")

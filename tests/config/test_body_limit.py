@@ -20,10 +20,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A site that takes 1 MiB, and whose temporary files can be looked at."""
     folder = tmp_path_factory.mktemp("limit")
     (folder / "tmp").mkdir()
-    server = Server(folder, VERIFRAME_MAX_UPLOAD_MB="1", VERIFRAME_ENV_FILE="", TMPDIR=str(folder / "tmp"))
-    server.start()
-    yield server
-    server.stop()
+    with Server(folder, VERIFRAME_MAX_UPLOAD_MB="1", TMPDIR=str(folder / "tmp")) as server:
+        yield server
 
 
 def spooled(server: Server) -> int:

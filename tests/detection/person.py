@@ -6,7 +6,7 @@ import re
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import httpx
 
@@ -28,6 +28,12 @@ class Person:
         data = {"csrfmiddlewaretoken": token, "email": email, "password1": PASSWORD, "password2": PASSWORD}
         answer = self.http.post("/accounts/signup/", data=data, headers={"Accept": "text/html"})
         assert answer.status_code == 302, answer.text
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.http.close()
 
     def post(self, name: str, content: bytes, **fields: str) -> httpx.Response:
         """Send a file and other fields of the form; the answer may be a refusal."""

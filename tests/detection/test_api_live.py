@@ -25,22 +25,18 @@ UPLOADS = 40  # a day, so that no window ends in the middle of a test
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    server = Server(
+    with Server(
         tmp_path_factory.mktemp("api"),
         VERIFRAME_THREADS="1",
-        VERIFRAME_ENV_FILE="",
         VERIFRAME_LIMIT_UPLOADS=f"{UPLOADS}/d",
-    )
-    server.start()
-    yield server
-    server.stop()
+    ) as server:
+        yield server
 
 
 @pytest.fixture
 def person(server: Server) -> Iterator[Person]:
-    person = Person(server)
-    yield person
-    person.http.close()
+    with Person(server) as person:
+        yield person
 
 
 @pytest.fixture

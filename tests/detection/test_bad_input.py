@@ -200,17 +200,14 @@ TABLE: dict[str, tuple[str, Make, Answer]] = {
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("bad_input")
     (folder / "tmp").mkdir()
-    server = Server(folder, VERIFRAME_THREADS="1", VERIFRAME_ENV_FILE="", TMPDIR=str(folder / "tmp"))
-    server.start()
-    yield server
-    server.stop()
+    with Server(folder, VERIFRAME_THREADS="1", TMPDIR=str(folder / "tmp")) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")
 def person(server: Server) -> Iterator[Person]:
-    person = Person(server)
-    yield person
-    person.http.close()
+    with Person(server) as person:
+        yield person
 
 
 def uploads(server: Server) -> list[tuple[str, str]]:

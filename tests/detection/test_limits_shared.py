@@ -23,7 +23,7 @@ def two_servers(tmp_path: Path) -> Iterator[tuple[Server, Server]]:
         lacking("needs redis-server (Debian: apt install redis-server)")
     (tmp_path / "redis").mkdir()
     with services.redis_server(tmp_path / "redis") as url:
-        options = {"REDIS_URL": url, "VERIFRAME_ENV_FILE": "", "VERIFRAME_LIMIT_UPLOADS": "5/d"}
+        options = {"REDIS_URL": url, "VERIFRAME_LIMIT_UPLOADS": "5/d"}
         first, second = Server(tmp_path, **options), Server(tmp_path, **options)
         first.start()
         second.start()

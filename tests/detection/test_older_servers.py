@@ -17,18 +17,15 @@ from tests.e2e.server import Server
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Open to everybody, as they all were; it waits long, because this machine may be busy."""
-    server = Server(
+    with Server(
         tmp_path_factory.mktemp("older"),
-        VERIFRAME_ENV_FILE="",
         VERIFRAME_OPEN_PREDICT="yes",
         VERIFRAME_PREDICT_SECONDS="120",
         VERIFRAME_LIMIT_UPLOADS="5/d",
         VERIFRAME_MAX_UPLOAD_MB="1",
         VERIFRAME_FRAMES="8",
-    )
-    server.start()
-    yield server
-    server.stop()
+    ) as server:
+        yield server
 
 
 @pytest.fixture
@@ -47,9 +44,8 @@ def video(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 @pytest.fixture
 def person(server: Server) -> Iterator[Person]:
-    person = Person(server)
-    yield person
-    person.http.close()
+    with Person(server) as person:
+        yield person
 
 
 def token(person: Person) -> dict[str, str]:

@@ -22,20 +22,14 @@ from tests.e2e.server import ROOT, Server
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Many frames and one thread: an analysis lasts long enough to step into it."""
-    server = Server(
-        tmp_path_factory.mktemp("serve"), VERIFRAME_FRAMES="150", VERIFRAME_THREADS="1", VERIFRAME_ENV_FILE=""
-    )
-    server.start()
-    yield server
-    if server.process is not None:
-        server.stop()
+    with Server(tmp_path_factory.mktemp("serve"), VERIFRAME_FRAMES="150", VERIFRAME_THREADS="1") as server:
+        yield server
 
 
 @pytest.fixture
 def person(server: Server) -> Iterator[Person]:
-    person = Person(server)
-    yield person
-    person.http.close()
+    with Person(server) as person:
+        yield person
 
 
 @pytest.fixture(scope="module")

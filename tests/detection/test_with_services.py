@@ -64,26 +64,22 @@ def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory, postgresql: str, redis: str) -> Iterator[Server]:
     """The web server; a short lease, so that a dead worker is noticed soon."""
-    server = Server(
+    with Server(
         tmp_path_factory.mktemp("site"),
         DATABASE_URL=postgresql,
         REDIS_URL=redis,
-        VERIFRAME_ENV_FILE="",
         VERIFRAME_FRAMES="150",
         VERIFRAME_THREADS="1",
         VERIFRAME_LEASE="8",
         VERIFRAME_WEBHOOK_NETWORKS="127.0.0.1",
-    )
-    server.start()
-    yield server
-    server.stop()
+    ) as server:
+        yield server
 
 
 @pytest.fixture
 def person(server: Server) -> Iterator[Person]:
-    person = Person(server)
-    yield person
-    person.http.close()
+    with Person(server) as person:
+        yield person
 
 
 @pytest.fixture(scope="module")

@@ -46,10 +46,8 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="package")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One server for all tests that do not kill it. Many frames: an analysis lasts long enough to be watched."""
-    server = Server(tmp_path_factory.mktemp("server"), VERIFRAME_FRAMES="200", VERIFRAME_THREADS="1")
-    server.start()
-    yield server
-    server.stop()
+    with Server(tmp_path_factory.mktemp("server"), VERIFRAME_FRAMES="200", VERIFRAME_THREADS="1") as server:
+        yield server
 
 
 class Complaints:

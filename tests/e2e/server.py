@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 90  # generous: the machine may be busy with something else
@@ -22,7 +22,10 @@ KEPT = {"VERIFRAME_WEIGHTS_DIR", "VERIFRAME_MODEL"}  # so that a model can be tr
 
 
 class Server:
-    """``manage.py serve`` on a free loopback port. Database and media live in ``folder`` and survive restarts."""
+    """``manage.py serve`` on a free loopback port. Database and media live in ``folder`` and survive restarts.
+
+    ``with Server(...) as server`` starts it and stops what then still runs.
+    """
 
     def __init__(self, folder: Path, **settings: str) -> None:
         self.folder = folder
@@ -37,12 +40,20 @@ class Server:
             "DJANGO_SETTINGS_MODULE": "config.settings",
             "DATABASE_URL": f"sqlite:///{self.database}",
             "VERIFRAME_MEDIA_ROOT": str(folder / "media"),
+            "VERIFRAME_ENV_FILE": "",
             "VERIFRAME_SECRET_KEY": "for-one-test-run-" + "x" * 40,
             "PYTHONUNBUFFERED": "1",
             **NO_LIMITS,
             **settings,
         }
         self._manage("migrate", "--verbosity", "0")
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
 
     @property
     def url(self) -> str:

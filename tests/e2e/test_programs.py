@@ -17,10 +17,8 @@ from tests.e2e.server import Server
 @pytest.fixture(scope="module")
 def hasty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server that takes one upload a second."""
-    server = Server(tmp_path_factory.mktemp("hasty"), VERIFRAME_ENV_FILE="", VERIFRAME_LIMIT_UPLOADS="1/s")
-    server.start()
-    yield server
-    server.stop()
+    with Server(tmp_path_factory.mktemp("hasty"), VERIFRAME_LIMIT_UPLOADS="1/s") as server:
+        yield server
 
 
 @pytest.mark.parametrize("width", [390, 1280])
