@@ -30,6 +30,7 @@ class Config:
     output: Path
     pretrained: Path | None = None  # the backbone's weights to start from
     start: Path | None = None  # or those of a whole network: an earlier run's weights
+    start_share: float = 0.0  # of the start's weights in the final ones (WiSE-FT, arXiv 2109.01903)
     meshes: Path | None = None  # where face meshes are kept between runs; None: pseudo-fakes from five landmarks
     leave_out: tuple[str, ...] = ()  # origins (dataset-method) that this run must not see
     architecture: str = "mobilenetv2"  # or mobilenetv2-linear, which is served but no longer trained
@@ -112,10 +113,12 @@ def train(config: Config) -> Path:
     """Run, or go on with an interrupted run, and return the path of the averaged weights.
 
     Raises:
-        ValueError: this architecture is not trained here.
+        ValueError: this architecture is not trained here, or there is no start to take a share of.
     """
     if config.architecture != "mobilenetv2":
         raise ValueError(f"{config.architecture} is served, but not trained any more")
+    if config.start_share and config.start is None:
+        raise ValueError("start_share needs a start")
     config.output.mkdir(parents=True, exist_ok=True)
     keras.utils.set_random_seed(config.seed)
     full = mobilenetv2.build(
@@ -123,6 +126,7 @@ def train(config: Config) -> Path:
     )
     if config.start is not None:
         full.load_weights(config.start)
+    before = full.get_weights()
     # The evidence map has no label: it is trained through its mean, the logit.
     model = keras.Model(full.input, {name: full.get_layer(name).output for name in ("logit", "regions")})
     optimizer = _optimizer(config)
@@ -152,6 +156,8 @@ def train(config: Config) -> Path:
         verbose=2 if _quiet() else 1,
     )
     optimizer.finalize_variable_values(model.trainable_variables)
+    share = config.start_share
+    full.set_weights([share * old + (1 - share) * new for old, new in zip(before, full.get_weights(), strict=True)])
     weights = config.output / WEIGHTS_FILE
     full.save_weights(weights)
     (config.output / NOTE_FILE).write_text(json.dumps(asdict(config), indent=2, default=str))

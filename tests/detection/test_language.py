@@ -255,6 +255,14 @@ def test_days_are_asked_for_in_one_way(owner_client: Client, everything: dict[st
         assert owner_client.get("/api/v1/analyses/", {"since": "2026-03-02"}, headers=headers).status_code == 200
 
 
+def test_days_are_written_as_the_reader_writes_them():
+    by_hand = re.compile(r"""\|date:["'](?!\w+_FORMAT["']|[HiscT:]+["'])[^"']*["']""")
+    pages = [path for folder in settings.TEMPLATES[0]["DIRS"] for path in Path(folder).rglob("*.html")]
+    found = {path.name: by_hand.findall(path.read_text(encoding="utf-8")) for path in pages}
+    assert not {name: formats for name, formats in found.items() if formats}
+    assert by_hand.search('{{ day|date:"j M Y" }}'), "this test would notice"
+
+
 def test_the_csv_is_the_same_in_every_language(owner_client: Client, everything: dict[str, Analysis]):
     path = "/analyses/export.csv"
     assert owner_client.get(path, headers=GERMAN).content == owner_client.get(path).content

@@ -53,6 +53,32 @@ def test_an_interrupted_run_goes_on_and_notes_what_it_was(config):
     assert (noted.epochs, noted.manifests, noted.fake_weights) == (2, config.manifests, config.fake_weights)
 
 
+def test_a_share_of_the_start_stays_in_what_is_trained(config, tmp_path):
+    start = untrained(config, 5)
+
+    def trained(share):
+        run = replace(
+            config,
+            start=start.output / "final.weights.h5",
+            start_share=share,
+            output=tmp_path / f"share-{share}",
+            pretrained=None,
+        )
+        train(run)
+        return runs.load(run.output).get_weights()
+
+    whole, half, none = trained(1.0), trained(0.5), trained(0.0)
+    for old, kept, mixed, new in zip(runs.load(start.output).get_weights(), whole, half, none, strict=True):
+        assert kept == pytest.approx(old, abs=1e-6)
+        assert mixed == pytest.approx((old + new) / 2, abs=1e-6)
+    assert any(not np.allclose(old, new) for old, new in zip(whole, none, strict=True)), "nothing was learned"
+
+
+def test_a_share_of_no_start_is_refused(config):
+    with pytest.raises(ValueError, match="start_share"):
+        train(replace(config, start=None, start_share=0.5))
+
+
 def test_only_training_rows_are_trained_on(config):
     assert {s.split for s in training_samples(config)} == {"train"}
 
