@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
+from allauth.mfa.models import Authenticator
+from allauth.usersessions.models import UserSession
+from django.conf import settings
 from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.forms import AdminUserCreationForm, UserChangeForm
+from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.utils.module_loading import import_string
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import ApiToken, User
@@ -25,7 +34,7 @@ class ChangeForm(UserChangeForm):
 
 @admin.register(User)
 class UserAdmin(DjangoUserAdmin):
-    """Django's own, by e-mail address."""
+    """Django's own, by e-mail address. Deleting erases: rows of others' apps and files go, too (``settings.ERASE``)."""
 
     form = ChangeForm
     add_form = CreateForm
@@ -37,15 +46,30 @@ class UserAdmin(DjangoUserAdmin):
     fieldsets = (
         (None, {"fields": ("email", "password")}),
         (_("Name"), {"fields": ("first_name", "last_name")}),
+        (_("Choices"), {"fields": ("language", "theme", "notify_reviews", "notify_analyses")}),
         (_("Rights"), {"fields": ("is_active", "is_staff", "is_superuser", "groups", "user_permissions")}),
         (_("Dates"), {"fields": ("date_joined", "last_login")}),
     )
     add_fieldsets = ((None, {"classes": ("wide",), "fields": ("email", "usable_password", "password1", "password2")}),)
 
     def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
-        """Deactivate instead: deleting rows here would leave the user's files on the disk."""
-        del request, obj
-        return False
+        """Administrators only, and not oneself: for that the account page asks for the password."""
+        return bool(request.user.is_superuser and (obj is None or obj.pk != request.user.pk))
+
+    def get_deleted_objects(
+        self, objs: QuerySet[User] | Sequence[User], request: HttpRequest
+    ) -> tuple[list[str], dict[str, int], set[str], list[str]]:
+        """What the page that asks shows: whose accounts. Django would list every row, and ask each one's admin."""
+        own = [gettext("Your own account is deleted on the account page.")] if request.user in objs else []
+        named = [gettext("%(email)s, with all files and results") % {"email": user.email} for user in objs]
+        return named, {str(User._meta.verbose_name_plural): len(named)}, set(), own
+
+    def delete_model(self, request: HttpRequest, obj: User) -> None:
+        import_string(settings.ERASE)(user=obj, by=request.user)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
+        for user in queryset.exclude(email=request.user.get_username()):
+            import_string(settings.ERASE)(user=user, by=request.user)
 
 
 @admin.register(ApiToken)
@@ -65,3 +89,51 @@ class ApiTokenAdmin(admin.ModelAdmin):
     def has_change_permission(self, request: HttpRequest, obj: ApiToken | None = None) -> bool:
         del request, obj
         return False
+
+
+class LookedAt:
+    """Made by people as they sign in; the admin can only end it."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        del request
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        del request, obj
+        return False
+
+
+admin.site.unregister(Authenticator)  # allauth's shows the key that makes the codes
+
+
+@admin.register(Authenticator)
+class AuthenticatorAdmin(LookedAt, admin.ModelAdmin):
+    """Who has a second factor; deleting it lets somebody in again who has lost telephone and recovery codes."""
+
+    list_display = ("user", "type", "created_at", "last_used_at")
+    list_filter = ("type", "created_at")
+    search_fields = ("user__email",)
+    list_select_related = ("user",)
+    exclude = ("data",)
+
+
+admin.site.unregister(UserSession)  # allauth's searches by user names, which there are none of
+
+
+@admin.register(UserSession)
+class UserSessionAdmin(LookedAt, admin.ModelAdmin):
+    """Who is signed in where; deleting signs out."""
+
+    list_display = ("user", "ip", "user_agent", "created_at", "last_seen_at")
+    search_fields = ("user__email", "ip")
+    list_select_related = ("user",)
+    exclude = ("data",)
+
+    def delete_model(self, request: HttpRequest, obj: UserSession) -> None:
+        del request
+        obj.end()
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[UserSession]) -> None:
+        del request
+        for session in queryset:
+            session.end()

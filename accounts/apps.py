@@ -1,7 +1,25 @@
+from allauth.account.signals import user_signed_up
 from django.apps import AppConfig
+from django.contrib.admin import apps as admin_apps
+from django.contrib.auth.signals import user_logged_out
+from django.db.models.signals import post_migrate
 from django.utils.translation import gettext_lazy as _
+
+
+class AdminConfig(admin_apps.AdminConfig):
+    default = False  # of this app: that is the one below
+    default_site = "accounts.site.Site"
 
 
 class AccountsConfig(AppConfig):
     name = "accounts"
     verbose_name = _("Accounts")
+
+    def ready(self) -> None:
+        # Models, and what imports them, are there only now.
+        from accounts import preferences, roles, sessions  # noqa: PLC0415
+
+        # After every app's: which of them brings the permissions is none of this app's business.
+        post_migrate.connect(roles.ensure_reviewers, dispatch_uid="accounts.reviewers")
+        user_logged_out.connect(sessions.forget_this, dispatch_uid="accounts.sessions")
+        user_signed_up.connect(preferences.remember_language, dispatch_uid="accounts.language")

@@ -1,17 +1,29 @@
-"""Who is there, for what is no part of the API: stored files and WebSockets."""
+"""Who is there, for what is no part of the API: stored files and WebSockets; and what follows from it for pages."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, MutableMapping
+from hashlib import sha256
 from typing import Any
 
+from allauth.usersessions.models import UserSession
 from channels.db import database_sync_to_async
+from django.conf import settings
 from django.contrib.auth.models import AnonymousUser
+from django.core.cache import cache
+from django.core.exceptions import ImproperlyConfigured, PermissionDenied
 from django.http import HttpRequest
+from django.utils import translation
+from django.utils.deprecation import MiddlewareMixin
+from redis.exceptions import RedisError
 
 from accounts import tokens
 from accounts.models import User
 
+logger = logging.getLogger(__name__)
+
+SEEN_EVERY = 300  # seconds; a read should not cost a write each time
 Application = Callable[[Any, Any, Any], Awaitable[Any]]
 
 
@@ -40,4 +52,34 @@ class TokenOrBrowser:
         if not header.lower().startswith("token "):
             return await self.browser(scope, receive, send)
         user = await database_sync_to_async(tokens.user_of)(header)
-        return await self.with_token({**scope, "user": user or AnonymousUser()}, receive, send)
+        return await self.with_token({**scope, "user": user or AnonymousUser(), "by_token": True}, receive, send)
+
+
+class OwnLanguage(MiddlewareMixin):
+    """What a user chose goes before the cookie and before what the browser asks for."""
+
+    def process_request(self, request: HttpRequest) -> None:
+        language = getattr(request.user, "language", "")
+        if language in dict(settings.LANGUAGES):
+            translation.activate(language)
+            request.LANGUAGE_CODE = translation.get_language()
+
+
+class SessionsSeen(MiddlewareMixin):
+    """Notes when and from where a session was last seen, for the list in which its user can end it.
+
+    allauth's own middleware would write at every request.
+    """
+
+    def process_request(self, request: HttpRequest) -> None:
+        key = request.session.session_key
+        if not key or not request.user.is_authenticated:
+            return
+        try:
+            # Hashed: whoever may list the cache's keys shall not find sessions there.
+            if cache.add(f"accounts.seen.{sha256(key.encode()).hexdigest()}", 1, SEEN_EVERY):
+                UserSession.objects.create_from_request(request)
+        except (RedisError, OSError) as error:
+            logger.warning("session not noted: %s", error)
+        except (PermissionDenied, ImproperlyConfigured):
+            logger.debug("session not noted: it has no address")  # over a Unix socket, see detection.limits

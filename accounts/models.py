@@ -37,8 +37,18 @@ class UserManager(BaseUserManager["User"]):
 class User(AbstractUser):  # type: ignore[django-manager-missing]  # knox adds auth_token_set, unseen
     """Somebody who signs in with an e-mail address; there are no user names."""
 
+    class Theme(models.TextChoices):
+        AUTO = "auto", _("as the device")
+        LIGHT = "light", _("light")
+        DARK = "dark", _("dark")
+
     username = None  # type: ignore[assignment]
     email = models.EmailField(_("e-mail address"), unique=True)
+    # One of settings.LANGUAGES; empty: as the browser asks.
+    language = models.CharField(_("language"), max_length=10, blank=True)
+    theme = models.CharField(_("theme"), max_length=5, choices=Theme, default=Theme.AUTO)
+    notify_analyses = models.BooleanField(_("e-mail when an analysis ends"), default=False)
+    notify_reviews = models.BooleanField(_("e-mail when a person has reviewed a result"), default=True)
 
     USERNAME_FIELD = "email"
     REQUIRED_FIELDS: ClassVar[list[str]] = []

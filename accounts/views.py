@@ -4,17 +4,85 @@ from __future__ import annotations
 
 import uuid
 
+from allauth.account.models import EmailAddress
+from allauth.mfa.models import Authenticator
+from allauth.usersessions.models import UserSession
+from django.conf import settings
 from django.contrib import messages
+from django.contrib.auth import logout
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils import translation
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_http_methods
+from django.views.decorators.http import require_http_methods, require_POST
+from django.views.i18n import set_language as set_cookie
 
-from accounts import tokens
-from accounts.forms import TokenForm
-from accounts.models import ApiToken
+from accounts import preferences, tokens
+from accounts.forms import PreferencesForm, TokenForm
+from accounts.models import ApiToken, User
+from accounts.roles import role_of
+
+
+def set_language(request: HttpRequest) -> HttpResponse:
+    """The switch at the foot of every page: a cookie for visitors; users find their choice on every device."""
+    response = set_cookie(request)
+    language = request.POST.get("language", "")
+    if request.user.is_authenticated and language in dict(settings.LANGUAGES):
+        preferences.change(request.user, language=language)
+    return response
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@login_required
+@never_cache
+def home(request: HttpRequest) -> HttpResponse:
+    """The account at a glance: how one signs in, how pages look, what is told, and the way out."""
+    assert request.user.is_authenticated
+    # A copy: a form that is not valid writes into its instance, and the page around it shows the user.
+    form = PreferencesForm(request.POST or None, instance=User.objects.get(pk=request.user.pk))
+    if request.method == "POST" and form.is_valid():
+        preferences.change(request.user, **form.cleaned_data)
+        response = redirect("accounts:home")
+        if not form.cleaned_data["language"]:
+            response.delete_cookie(settings.LANGUAGE_COOKIE_NAME)  # or it would go before the browser's
+        else:
+            translation.activate(form.cleaned_data["language"])
+        messages.success(request, _("Saved."))
+        return response
+    status = 400 if form.errors else 200
+    return render(request, "accounts/home.html", {"form": form, **_at_a_glance(request.user)}, status=status)
+
+
+def _at_a_glance(user: User) -> dict[str, object]:
+    return {
+        "role": role_of(user),
+        "address": EmailAddress.objects.filter(user=user, email=user.email).first(),
+        "second_factor": Authenticator.objects.filter(user=user, type=Authenticator.Type.TOTP).first(),
+        "session_count": len(UserSession.objects.purge_and_list(user)),
+        "token_count": ApiToken.objects.filter(user=user).count(),
+    }
+
+
+@require_POST
+@login_required
+def session_end(request: HttpRequest, session_id: int) -> HttpResponse:
+    """Sign one browser out."""
+    get_object_or_404(UserSession, user=request.user.pk, pk=session_id).end()
+    messages.success(request, _("That browser is signed out."))
+    return redirect("usersessions_list")
+
+
+@require_POST
+@login_required
+def sessions_end_all(request: HttpRequest) -> HttpResponse:
+    """Sign every browser out, this one too."""
+    for session in UserSession.objects.filter(user=request.user.pk):
+        session.end()
+    logout(request)
+    messages.success(request, _("You are signed out everywhere."))
+    return redirect("account_login")
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

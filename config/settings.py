@@ -86,8 +86,49 @@ STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},  # under MEDIA_ROOT
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
 }
+FILE_UPLOAD_HANDLERS = [
+    "django.core.files.uploadhandler.MemoryFileUploadHandler",
+    "config.uploads.IncomingFileHandler",
+]
 FILE_UPLOAD_PERMISSIONS = 0o600
 FILE_UPLOAD_DIRECTORY_PERMISSIONS = 0o700
+
+# -- Retention: how long what is sent and found is kept ---------------------------------------------------------------
+MEDIA_MAX_SECONDS = 60 * env.integer(
+    "VERIFRAME_MEDIA_MAX_MINUTES",
+    1440,
+    about="Longest time that a user may have a file kept after its result, in minutes.",
+)
+MEDIA_SECONDS = 60 * env.integer(
+    "VERIFRAME_MEDIA_MINUTES",
+    60,
+    about="How long a file is kept after its result unless its user says otherwise, in minutes.",
+    maximum=MEDIA_MAX_SECONDS // 60,
+)
+PICTURES_DAYS = env.integer(
+    "VERIFRAME_PICTURES_DAYS", 30, about="How long pictures of faces and heat maps are kept, in days.", minimum=1
+)
+RESULTS_DAYS = env.integer(
+    "VERIFRAME_RESULTS_DAYS", 365, about="How long results are kept, in days; 0: until their user deletes them."
+)
+if RESULTS_DAYS and max(PICTURES_DAYS, MEDIA_MAX_SECONDS / 86400) > RESULTS_DAYS:
+    raise BadSetting("VERIFRAME_RESULTS_DAYS", str(RESULTS_DAYS), "expected no less than pictures and files are kept")
+HOLD_DAYS = env.integer(
+    "VERIFRAME_HOLD_DAYS",
+    14,
+    about="Longest time that the file of a disputed result is kept for the reviewers, in days.",
+    minimum=1,
+)
+RECEIPT_DAYS = env.integer(
+    "VERIFRAME_RECEIPT_DAYS", 365, about="How long the receipts of what was deleted are kept, in days.", minimum=1
+)
+STORAGE_BYTES = (
+    1024
+    * 1024
+    * env.integer(
+        "VERIFRAME_STORAGE_MB", 2048, about="Files that one user may have stored at once, in MiB; 0 for any number."
+    )
+)
 
 # -- Analysis --------------------------------------------------------------------------------------------------------
 ANALYSIS_MODEL = env.text("VERIFRAME_MODEL", "", about="Name of a model in the registry; empty for the default one.")
@@ -131,6 +172,15 @@ WEBHOOK_NETWORKS = env.networks(
     "VERIFRAME_WEBHOOK_NETWORKS",
     "",
     about="Private networks (10.1.0.0/16) that webhooks may be sent to; users see how an answer from there begins.",
+)
+
+# -- Review ----------------------------------------------------------------------------------------------------------
+REVIEWERS = env.integer(
+    "VERIFRAME_REVIEWERS",
+    1,
+    about="How many reviewers must agree on a result; two in any case where its user says that it is wrong.",
+    minimum=1,
+    maximum=2,
 )
 
 # -- Limits ----------------------------------------------------------------------------------------------------------
@@ -199,7 +249,7 @@ MIGRATION_MODULES = {"knox": None}  # its own table is not used: it knows neithe
 
 # -- Apps ------------------------------------------------------------------------------------------------------------
 INSTALLED_APPS = [
-    "django.contrib.admin",
+    "accounts.apps.AdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -208,6 +258,8 @@ INSTALLED_APPS = [
     "django.contrib.humanize",
     "allauth",
     "allauth.account",
+    "allauth.mfa",
+    "allauth.usersessions",
     "channels",
     "django_dramatiq",
     "rest_framework",
@@ -230,10 +282,12 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "accounts.middleware.OwnLanguage",
     "detection.limits.RateLimits",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "allauth.account.middleware.AccountMiddleware",
+    "accounts.middleware.SessionsSeen",
 ]
 ROOT_URLCONF = "config.urls"
 ASGI_APPLICATION = "config.asgi.application"
@@ -262,11 +316,17 @@ DRAMATIQ_BROKER: dict[str, Any] = {
         "dramatiq.middleware.ShutdownNotifications",
         "dramatiq.middleware.Retries",
         "django_dramatiq.middleware.DbConnectionsMiddleware",
-        "config.sweeper.Sweeper",
+        "config.scheduler.Scheduler",
     ],
 }
-SWEEP = "detection.services.sweep"  # what config.sweeper.Sweeper calls
-SWEEP_SECONDS = max(1, ANALYSIS_LEASE // 4)
+# What config.scheduler.Scheduler has done inside the workers, by one of them at a time: function, seconds.
+JOBS: tuple[tuple[str, int], ...] = (
+    ("detection.services.sweep", max(1, ANALYSIS_LEASE // 4)),
+    ("detection.cleanup.expire", 30),
+    ("detection.cleanup.tidy", 3600),
+    ("accounts.sessions.forget_ended", 3600),
+)
+JOB_LEADER = "detection.leases.JobLeader"  # tells whether this process is the one
 CHANNEL_LAYERS: dict[str, dict[str, Any]] = {
     "default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}
     if EMBEDDED
@@ -309,12 +369,33 @@ ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*", "password2*"]
 ACCOUNT_USER_MODEL_USERNAME_FIELD = None
 ACCOUNT_UNIQUE_EMAIL = True
 ACCOUNT_LOGOUT_ON_PASSWORD_CHANGE = True
+ACCOUNT_ADAPTER = "accounts.adapter.AccountAdapter"
+ACCOUNT_CHANGE_EMAIL = True  # one address; the new one counts once it is confirmed
+ACCOUNT_REAUTHENTICATION_REQUIRED = True  # who finds an open browser shall not take the account over
+ACCOUNT_EMAIL_NOTIFICATIONS = True  # of a changed password, address or second factor
+ACCOUNT_EMAIL_SUBJECT_PREFIX = "Veriframe: "
 ACCOUNT_EMAIL_VERIFICATION = env.choice(
     "VERIFRAME_EMAIL_VERIFICATION",
     "none",
     about="Whether a new user must confirm the address before the first sign-in.",
     choices=["none", "optional", "mandatory"],
 )
+MFA_SUPPORTED_TYPES = ["totp", "recovery_codes"]
+MFA_TOTP_ISSUER = "Veriframe"
+MFA_FORMS = {
+    "authenticate": "accounts.second_factor.AuthenticateForm",
+    "reauthenticate": "accounts.second_factor.ReauthenticateForm",
+}
+MFA_TOTP_TOLERANCE = 1  # periods of 30 seconds: telephones' clocks are not quite right
+# Where addresses need no confirmation a second factor needs none either; where they do, nobody is signed in without.
+# It also lets those who have a second factor change their address.
+MFA_ALLOW_UNVERIFIED_EMAIL = True
+STAFF_MFA = env.boolean(
+    "VERIFRAME_STAFF_MFA",
+    default=False,
+    about="Reviewers and administrators must set up a second factor before the admin opens.",
+)
+ERASE = "detection.privacy.erasure.erase"  # what accounts.admin calls to delete a user with all that is stored
 ACCOUNT_DEFAULT_HTTP_PROTOCOL = "https" if HTTPS else "http"
 ALLAUTH_TRUSTED_PROXY_COUNT = TRUSTED_PROXIES
 LOGIN_URL = "account_login"
@@ -329,6 +410,12 @@ EMAIL_PORT = env.integer("VERIFRAME_EMAIL_PORT", 25, about="SMTP port.", minimum
 EMAIL_HOST_USER = env.text("VERIFRAME_EMAIL_USER", "", about="SMTP user.")
 EMAIL_HOST_PASSWORD = env.secret("VERIFRAME_EMAIL_PASSWORD", about="SMTP password.")
 EMAIL_USE_TLS = env.boolean("VERIFRAME_EMAIL_TLS", default=False, about="SMTP with STARTTLS.")
+SITE_URL = env.url(
+    "VERIFRAME_SITE_URL",
+    "",
+    about="Address of this site (https://example.org), for links in what workers e-mail; without it there are none.",
+    schemes=["http", "https"],
+)
 DEFAULT_FROM_EMAIL = env.text("VERIFRAME_EMAIL_FROM", "veriframe@localhost", about="Sender of e-mail.")
 SERVER_EMAIL = DEFAULT_FROM_EMAIL
 
@@ -361,6 +448,9 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
     "ENUM_NAME_OVERRIDES": {
         "AnalysisStatus": "detection.models.Analysis.Status",
         "Verdict": "detection.api.serializers.VERDICTS",
+        "HumanVerdict": "detection.api.serializers.HUMAN",
+        "DisputeStatus": "detection.models.Dispute.Status",
+        "DisputeCategory": "detection.models.Dispute.Category",
         "WebhookEventType": "detection.models.WebhookEvent.Type",
     },
     "POSTPROCESSING_HOOKS": [
@@ -439,6 +529,7 @@ LOGGING = {
         "uvicorn.error": {"level": "WARNING"},  # "Started server process" etc.: `serve` says it better
         "uvicorn.access": {"level": "WARNING"},
         "dramatiq": {"level": "WARNING"},
+        "apscheduler": {"level": "ERROR"},  # warns of every job that waits behind a long one
     },
 }
 

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from allauth.account.decorators import secure_admin_login
 from django.contrib import admin
 from django.urls import include, path
-from django.views.i18n import set_language
 
-# Admins sign in by the same page as everybody: one place that limits attempts.
-admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
-admin.site.site_header = admin.site.site_title = "Veriframe"
+from accounts.views import set_language
 
 urlpatterns = [
     path("", include("detection.urls")),

@@ -28,7 +28,9 @@ class AnalysisConsumer(AsyncJsonWebsocketConsumer):
         # and `revision` tells the last case. No update falls between.
         self.group = progress.group_name(analysis_id)
         await self.channel_layer.group_add(self.group, self.channel_name)
-        analysis = await database_sync_to_async(selectors.find_analysis)(self.scope["user"], analysis_id)
+        # A token is its owner's, for what is the owner's: only a browser's session is a reviewer.
+        find = database_sync_to_async(selectors.find_analysis)
+        analysis = await find(self.scope["user"], analysis_id, as_reviewer=not self.scope.get("by_token"))
         if analysis is None:
             # Leave first: an event that arrives after the refusal could not be sent.
             await self.channel_layer.group_discard(self.group, self.channel_name)

@@ -12,11 +12,14 @@ from typing import BinaryIO
 
 from django.conf import settings
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
+from django.shortcuts import render
 from django.utils.cache import get_conditional_response
 from django.utils.http import content_disposition_header, http_date
 
+from detection import retention
 from detection.engine.formats import FORMATS
 from detection.models import Analysis
+from detection.problems import refusal_response, wants_json
 
 CHUNK = 256 * 1024
 INLINE = {known.mime for known in FORMATS} | {"image/svg+xml"}  # the latter is never a user's: see locate()
@@ -42,6 +45,22 @@ def locate(analysis: Analysis, name: str) -> Download | None:
         mime = "image/png" if name.endswith(".png") else "image/jpeg"
         return Download(root / analysis.folder / name, mime, name.replace("/", "-"))
     return None
+
+
+def answer(request: HttpRequest, analysis: Analysis, name: str) -> HttpResponseBase:
+    """A file of an analysis, or 410 if it was deleted. Raises Http404 if there never was such a file."""
+    found = locate(analysis, name)
+    if found is None:
+        raise Http404
+    try:
+        return serve(request, found)
+    except Http404:
+        refused = retention.why_gone(analysis, is_source=name == "source")
+        if refused is None:
+            raise
+    if wants_json(request):
+        return refusal_response(refused)
+    return render(request, "410.html", {"detail": refused.detail, "analysis": analysis}, status=refused.status)
 
 
 def serve(request: HttpRequest, download: Download) -> HttpResponseBase:

@@ -12,9 +12,10 @@ from django.core.exceptions import ValidationError
 from django.http import QueryDict
 from django.utils.translation import gettext_lazy as _
 
-from detection import validators
-from detection.models import WebhookEvent
+from detection import retention, validators
+from detection.models import Dispute, WebhookEvent
 from detection.problems import STATUS_BY_CODE, Refused
+from detection.reports.lifetimes import after_result
 from detection.reports.words import KIND_WORDS, SHORT_VERDICTS, STATUS_WORDS
 from detection.selectors import Wanted
 from detection.validators import AcceptedUpload
@@ -66,10 +67,63 @@ class WebhookAddressField(forms.CharField):
             raise ValidationError(refused.detail, code=refused.code) from None
 
 
+class KeepField(forms.IntegerField):
+    """For how many seconds after its result a file is kept. Pages offer some, programs may ask for any."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(label=_("Keep the file"), min_value=0, widget=forms.Select, **options)
+
+    def offer(self, now: int) -> None:
+        """Offer what the site allows. ``now``: what holds already."""
+        self.initial = now
+        self.widget.choices = [(seconds, after_result(seconds)) for seconds in retention.offered(now)]
+
+    def clean(self, value: Any) -> int | None:
+        seconds = super().clean(value)
+        try:
+            return None if seconds is None else retention.checked(seconds)
+        except Refused as refused:
+            raise ValidationError(refused.detail, code=refused.code) from None
+
+
+class ConsentField(forms.BooleanField):
+    """Whether a file may be used to improve the detector. Never ticked beforehand."""
+
+    def __init__(self) -> None:
+        super().__init__(required=False, label=_("My file may be used to improve the detector."))
+
+
+class DisputeForm(forms.Form):
+    """What is wrong with a result."""
+
+    category = forms.ChoiceField(label=_("What is wrong?"), choices=Dispute.Category, widget=forms.RadioSelect)
+    reason = forms.CharField(
+        label=_("How do you know?"),
+        help_text=_("What a reviewer should know: where the file comes from, what to look at. You may leave it empty."),
+        required=False,
+        max_length=Dispute.LONGEST,
+        widget=forms.Textarea(attrs={"rows": 4}),
+    )
+
+
+class KeepForm(forms.Form):
+    """How long a file is kept, or files are in general."""
+
+    retain_seconds = KeepField()
+
+    def __init__(self, *args: Any, now: int, **options: Any) -> None:
+        super().__init__(*args, **options)
+        field = self.fields["retain_seconds"]
+        assert isinstance(field, KeepField)
+        field.offer(now)
+
+
 class UploadForm(forms.Form):
     """What a user sends to be checked."""
 
     file = FilesField(label=_("File"))
+    consent = ConsentField()
+    retain_seconds = KeepField(required=False)
 
     def first_error(self) -> tuple[str, str]:
         """Code and message of the first refusal."""
@@ -170,6 +224,7 @@ class EndpointForm(forms.Form):
             (WebhookEvent.Type.COMPLETED, _("is finished")),
             (WebhookEvent.Type.FAILED, _("has failed")),
             (WebhookEvent.Type.CANCELLED, _("was cancelled")),
+            (WebhookEvent.Type.REVIEWED, _("was judged by a reviewer")),
         ],
         initial=WebhookEvent.Type.values,
         widget=forms.CheckboxSelectMultiple,

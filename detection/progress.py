@@ -75,7 +75,7 @@ def state(analysis: Analysis) -> State:
         "frames_done": analysis.frames_done,
         "frames_total": analysis.frames_total,
         "eta_seconds": analysis.eta_seconds,
-        "verdict": analysis.verdict or None,
+        "verdict": analysis.final_verdict or None,
         "score": analysis.score,
         "error": analysis.error,
     }

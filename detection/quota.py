@@ -1,16 +1,20 @@
-"""How many analyses one user may begin in a day. In the database, so it holds for any number of processes."""
+"""How many analyses one user may begin in a day, and how much may be stored at once.
+
+In the database, so it holds for any number of processes.
+"""
 
 from __future__ import annotations
 
 from datetime import date, datetime, timedelta
 
 from django.conf import settings
-from django.db.models import F
+from django.db.models import Count, F, Sum
+from django.template.defaultfilters import filesizeformat
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from accounts.models import User
-from detection.models import DailyUse
+from detection.models import DailyUse, Upload
 from detection.problems import Refused
 
 KEPT = timedelta(days=90)  # of the record, for the site's owner
@@ -53,6 +57,34 @@ def _exceeded() -> Refused:
         % {"number": settings.DAILY_QUOTA},
         retry_after=max(1, int((midnight() - timezone.now()).total_seconds())),
     )
+
+
+def stored(user: User) -> dict[str, int]:
+    """This user's files that are still there: how many (``files``), and how many bytes (``bytes``)."""
+    there = Upload.objects.filter(user=user, media_deleted_at=None)
+    return there.aggregate(files=Count("pk"), bytes=Sum("size", default=0))
+
+
+def require_room(user: User, size: int) -> None:
+    """Raises Refused (``storage_full``) if there is no room for so many bytes more."""
+    limit = settings.STORAGE_BYTES
+    if limit and stored(user)["bytes"] + size > limit:
+        raise Refused(
+            "storage_full",
+            _(
+                "There is no room for this: your files may take %(limit)s together. Delete some that you do not need "
+                "any more, or have them kept for a shorter time; their results stay."
+            )
+            % {"limit": filesizeformat(limit)},
+        )
+
+
+def take_room(user: User, size: int) -> None:
+    """The same inside the transaction that stores a file: of two that come at once, the second sees the first."""
+    if settings.STORAGE_BYTES:
+        # Not FOR UPDATE: that would wait for, and hold up, whatever else refers to this user.
+        User.objects.select_for_update(no_key=True).get(pk=user.pk)
+        require_room(user, size)
 
 
 def forget_old() -> None:

@@ -23,7 +23,7 @@ from django.utils import timezone
 from dramatiq import Retry
 from dramatiq.middleware import Shutdown, TimeLimitExceeded
 
-from detection import progress
+from detection import notices, progress, retention
 from detection.engine import explain
 from detection.engine.errors import Cancelled, EngineError, ErrorCode
 from detection.engine.factory import EngineConfig, build_pipeline
@@ -207,10 +207,13 @@ class Claim:
         """Store a failure and tell. Returns False if there was nothing to fail any more."""
         message = message or words.failure(code)
         with transaction.atomic():
+            retention.lock_owner(analyses=self.id)
             analysis = self.end(Status.FAILED, error_code=code, error_message=message, finished_at=timezone.now())
             if analysis is None:
                 return False
+            retention.ended(analysis)
             outbox.record(analysis)
+            notices.record(analysis)
         logger.info("analysis %s: failed, %s: %s", self.id, code, message)
         progress.publish(self.id, progress.updated(analysis))
         return True
@@ -327,6 +330,7 @@ class Pictures:
 def _store(claim: Claim, result: AnalysisResult, pictures: Pictures) -> None:
     """Everything or nothing, and only while the claim holds."""
     with transaction.atomic():
+        retention.lock_owner(analyses=claim.id)
         analysis = claim.end(
             Status.SUCCEEDED,
             finished_at=timezone.now(),
@@ -351,7 +355,9 @@ def _store(claim: Claim, result: AnalysisResult, pictures: Pictures) -> None:
             width=media.width, height=media.height, duration=media.duration, fps=media.fps
         )
         _store_tracks(analysis, result, pictures)
+        retention.ended(analysis)
         outbox.record(analysis)
+        notices.record(analysis)
         shutil.rmtree(claim.folder, ignore_errors=True)  # of an attempt whose commit failed
         pictures.folder.rename(claim.folder)
     progress.publish(claim.id, progress.updated(analysis))

@@ -17,6 +17,7 @@ from detection.models import (
     Analysis,
     AnalysisQuerySet,
     FaceTrack,
+    Upload,
     WebhookDelivery,
     WebhookDeliveryQuerySet,
     WebhookEndpoint,
@@ -86,7 +87,8 @@ def history(user: Reader, wanted: Wanted) -> AnalysisQuerySet:
     if wanted.kind:
         found = found.filter(upload__kind=wanted.kind)
     if wanted.verdict:
-        found = found.filter(verdict=wanted.verdict)
+        # Reviewers' word comes before the model's.
+        found = found.filter(Q(reviewed_verdict=wanted.verdict) | Q(reviewed_verdict="", verdict=wanted.verdict))
     if wanted.status:
         found = found.filter(status=wanted.status)
     if wanted.external_id:
@@ -108,12 +110,13 @@ def recent(user: Reader) -> AnalysisQuerySet:
 
 def counts_of(user: Reader) -> Counts:
     """For the dashboard, in one query."""
-    rows = Analysis.objects.visible_to(user).order_by().values_list("status", "verdict").annotate(Count("pk"))
+    visible = Analysis.objects.visible_to(user).order_by()
+    rows = visible.values_list("status", "verdict", "reviewed_verdict").annotate(Count("pk"))
     by_status: dict[str, int] = {}
     by_verdict: dict[str, int] = {}
-    for status, verdict, number in rows:
+    for status, model, reviewers, number in rows:
         by_status[status] = by_status.get(status, 0) + number
-        if verdict:
+        if verdict := reviewers or model:
             by_verdict[verdict] = by_verdict.get(verdict, 0) + number
     return Counts(sum(by_status.values()), by_verdict, by_status)
 
@@ -143,9 +146,21 @@ def get_analysis(user: Reader, analysis_id: uuid.UUID) -> Analysis:
     return get_object_or_404(Analysis.objects.visible_to(user).select_related("upload"), pk=analysis_id)
 
 
-def find_analysis(user: Reader, analysis_id: uuid.UUID) -> Analysis | None:
+def get_readable(user: Reader, analysis_id: uuid.UUID) -> Analysis:
+    """The same for a reviewer, who also reads what there is to review. Raises Http404."""
+    return get_object_or_404(Analysis.objects.readable_by(user).select_related("upload"), pk=analysis_id)
+
+
+def find_analysis(user: Reader, analysis_id: uuid.UUID, *, as_reviewer: bool = False) -> Analysis | None:
     """The same for those who do not speak HTTP."""
-    return Analysis.objects.visible_to(user).select_related("upload").filter(pk=analysis_id).first()
+    manager = Analysis.objects
+    found = manager.readable_by(user) if as_reviewer else manager.visible_to(user)
+    return found.select_related("upload").filter(pk=analysis_id).first()
+
+
+def names_of_uploads(user: Reader, ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, str]:
+    """Names of those that still exist for this user."""
+    return dict(Upload.objects.visible_to(user).filter(pk__in=list(ids)).values_list("pk", "name"))
 
 
 def get_webhook(user: Reader, webhook_id: uuid.UUID) -> WebhookEndpoint:

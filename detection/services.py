@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import shutil
 import subprocess
 import sys
 import threading
@@ -25,11 +24,12 @@ from dramatiq import DramatiqError
 from redis.exceptions import RedisError
 
 from accounts.models import User
-from detection import idempotency, open_access, progress, quota, tasks, validators
+from detection import idempotency, open_access, progress, quota, retention, tasks, validators
 from detection.engine.errors import ModelError
-from detection.models import Analysis, FaceTrack, Upload
+from detection.models import Analysis, DeletionReason, DeletionReceipt, FaceTrack, Upload
 from detection.problems import Refused
 from detection.reports import card
+from detection.review import services as review
 from detection.validators import AcceptedUpload
 from detection.webhooks import delivery, outbox
 
@@ -70,30 +70,37 @@ class HashedFile(File):
         return self._sha256.hexdigest()
 
 
-def submit(*, user: User, upload: AcceptedUpload, external_id: str = "", callback_url: str = "") -> Analysis:
+def submit(
+    *,
+    user: User,
+    upload: AcceptedUpload,
+    external_id: str = "",
+    callback_url: str = "",
+    keep_seconds: int | None = None,
+    consent: bool = False,
+) -> Analysis:
     """Store file and rows, both or neither, and have it analysed.
 
     Args:
         external_id: what the client calls it.
         callback_url: told when the analysis ends; one that ``webhooks.endpoints.checked_url`` has let pass.
+        keep_seconds: how long the file is kept after its result; None for what this user usually wants.
+        consent: the file may be used to improve the detector.
 
     Raises:
-        Refused: ``quota_exceeded``.
+        Refused: ``quota_exceeded``, ``storage_full``.
     """
-    row = Upload(
-        user=user,
-        name=upload.name,
-        kind=upload.media_type.kind,
-        mime=upload.media_type.mime,
-        width=upload.width,
-        height=upload.height,
-    )
+    quota.require_room(user, upload.file.size or 0)  # before it is copied; what counts is the look below
+    row = _new_upload(user, upload)
+    row.keep_seconds = retention.usual(user) if keep_seconds is None else keep_seconds
+    row.consented_at = timezone.now() if consent else None
     content = HashedFile(upload.file)
     try:
         # Copied before the transaction begins: SQLite has one writer at a time, and 100 MB may take a while.
         row.file.save(f"source.{upload.media_type.extensions[0]}", content, save=False)
         row.sha256, row.size = content.sha256, content.bytes_read
         with transaction.atomic():
+            quota.take_room(user, row.size)
             _charge(user)
             row.save(force_insert=True)
             analysis = Analysis.objects.create(upload=row, external_id=external_id, callback_url=callback_url)
@@ -101,16 +108,31 @@ def submit(*, user: User, upload: AcceptedUpload, external_id: str = "", callbac
             # sweeper sends what was not sent.
             transaction.on_commit(lambda: send(analysis.pk), robust=True)
     except BaseException:  # also a KeyboardInterrupt: nothing may be left half stored
-        remove_folder(row.folder)
+        retention.remove_folder(row.folder)
         raise
     logger.info("analysis %s: submitted, %s, %d bytes", analysis.pk, row.mime, row.size)
     return analysis
 
 
-def submit_all(*, user: User, uploads: Sequence[AcceptedUpload]) -> list[Analysis]:
-    """Submit several, all or none as far as the day's quota goes. Raises Refused (``quota_exceeded``)."""
+def _new_upload(user: User, upload: AcceptedUpload) -> Upload:
+    """What is known before the file is read."""
+    return Upload(
+        user=user,
+        name=upload.name,
+        kind=upload.media_type.kind,
+        mime=upload.media_type.mime,
+        width=upload.width,
+        height=upload.height,
+    )
+
+
+def submit_all(
+    *, user: User, uploads: Sequence[AcceptedUpload], keep_seconds: int | None = None, consent: bool = False
+) -> list[Analysis]:
+    """Submit several, all or none as far as quotas go. Raises Refused (``quota_exceeded``, ``storage_full``)."""
     quota.require(user, len(uploads))
-    return [submit(user=user, upload=upload) for upload in uploads]
+    quota.require_room(user, sum(upload.file.size or 0 for upload in uploads))
+    return [submit(user=user, upload=upload, keep_seconds=keep_seconds, consent=consent) for upload in uploads]
 
 
 def _charge(user: User) -> None:
@@ -131,14 +153,15 @@ def sha256_of(upload: AcceptedUpload) -> str:
 def earlier_result(*, user: User, upload: AcceptedUpload, external_id: str = "") -> Analysis | None:
     """What today's model found in these very bytes before, for this user; None if it has to be found out.
 
-    A result that the client knows by another ``external_id`` is not it: one could not find it by the new one.
+    A result that the client knows by another ``external_id`` is not it: one could not find it by the new one. Nor is
+    one whose pictures are gone: there would be less to see than there could be.
     """
     try:
         model = card.served_model().sha256
     except (ModelError, KeyError):
         return None  # the new analysis will say what is wrong with the model
     found = Analysis.objects.visible_to(user).filter(
-        upload__sha256=sha256_of(upload), status=Status.SUCCEEDED, model_sha256=model
+        upload__sha256=sha256_of(upload), status=Status.SUCCEEDED, model_sha256=model, pictures_deleted_at=None
     )
     if external_id:
         found = found.filter(external_id=external_id)
@@ -223,6 +246,7 @@ def _enqueue(analysis_id: uuid.UUID) -> bool:
 def cancel(*, analysis: Analysis) -> None:
     """Stop a queued or running analysis. Raises Refused (``conflict``) if it has ended."""
     with transaction.atomic():
+        retention.lock_owner(analyses=analysis.pk)
         changed = Analysis.objects.filter(pk=analysis.pk, status__in=Analysis.ACTIVE).update(
             status=Status.CANCELLED,
             claim_token=None,
@@ -234,16 +258,22 @@ def cancel(*, analysis: Analysis) -> None:
         if not changed:
             raise Refused("conflict", _("This analysis has ended already."))
         analysis.refresh_from_db()
+        retention.ended(analysis)
         outbox.record(analysis)
     announce(analysis)
 
 
-def retry(*, analysis: Analysis) -> None:
-    """Analyse the same file anew; what was found before is replaced.
+def retry(*, analysis: Analysis, charged: bool = True) -> None:
+    """Analyse the same file anew; what was found before, and what reviewers decided about it, is replaced.
 
-    Raises Refused (``conflict``) while it still waits or runs, or because of the day's quota.
+    Args:
+        charged: it counts for the day's quota of the file's user; not when a reviewer asks for it.
+
+    Raises Refused: ``conflict`` while it still waits or runs, ``media_deleted`` if the file is gone, or because of the
+    day's quota.
     """
     with transaction.atomic():
+        retention.lock_owner(analyses=analysis.pk)
         fresh = Analysis(pk=analysis.pk, upload_id=analysis.upload_id)  # every field at its default
         reset = {
             field.attname: getattr(fresh, field.attname)
@@ -257,20 +287,28 @@ def retry(*, analysis: Analysis) -> None:
         )
         if not changed:
             raise Refused("conflict", _("This analysis is not finished yet."))
-        _charge(User.objects.get(uploads=analysis.upload_id))
+        # Read after the update, whose lock a clean-up of this file needs, too: either it came first, which shows now,
+        # or it will see that the file is needed.
+        upload = Upload.objects.select_related("user").get(pk=analysis.upload_id)
+        if upload.media_deleted_at is not None:
+            raise retention.gone(upload)
+        if charged:
+            _charge(upload.user)
+        review.supersede(analysis)
         FaceTrack.objects.filter(analysis=analysis.pk).delete()
         # robust: if one of these fails, the others are still done.
-        transaction.on_commit(lambda: remove_folder(analysis.folder), robust=True)
+        transaction.on_commit(lambda: retention.remove_folder(analysis.folder), robust=True)
         transaction.on_commit(lambda: announce(analysis), robust=True)
         transaction.on_commit(lambda: send(analysis.pk), robust=True)
 
 
-def delete(*, analysis: Analysis) -> None:
+def delete(*, analysis: Analysis, reason: DeletionReason = DeletionReason.USER) -> None:
     """Remove an analysis with all that was derived, and the file itself once no other analysis needs it.
 
-    A worker that is at it notices that its row is gone and stops.
+    Receipts stay. A worker that is at it notices that its row is gone and stops.
     """
     with transaction.atomic():
+        retention.lock_owner(analyses=analysis.pk)
         # Locked in the order in which the runner locks them. The upload's row keeps two deletions of sister analyses
         # from both thinking that the other one remains.
         row = Analysis.objects.select_for_update().filter(pk=analysis.pk).first()
@@ -285,17 +323,22 @@ def delete(*, analysis: Analysis) -> None:
         idempotency.forget(user_id=upload.user_id, analysis_id=analysis.pk)
         row.delete()
         folder = analysis.folder
+        retention.receipt(DeletionReceipt.What.RESULT, upload, reason, analysis_id=analysis.pk)
         if not upload.analyses.exists():
             folder = upload.folder
+            if upload.media_deleted_at is None:
+                retention.receipt(DeletionReceipt.What.FILE, upload, reason, size=upload.size)
             upload.delete()
-        transaction.on_commit(lambda: remove_folder(folder))
+        # robust: the rows are gone by then, and that is what was asked for; what stays behind `cleanup.tidy` finds.
+        transaction.on_commit(lambda: retention.remove_folder(folder), robust=True)
     if was_active:
         row.pk = analysis.pk
         progress.publish(row.pk, progress.updated(row))
 
 
 def retry_all(*, analyses: Iterable[Analysis]) -> tuple[int, int]:
-    """Analyse several anew. Returns how many were begun and how many were not, because they still wait or run.
+    """Analyse several anew. Returns how many were begun and how many were not: they still wait or run, or their file
+    is gone.
 
     Raises Refused once the day's quota is used up.
     """
@@ -304,7 +347,7 @@ def retry_all(*, analyses: Iterable[Analysis]) -> tuple[int, int]:
         try:
             retry(analysis=analysis)
         except Refused as error:
-            if error.code != "conflict":
+            if error.code not in ("conflict", "media_deleted"):
                 raise
             refused += 1
         else:
@@ -312,11 +355,11 @@ def retry_all(*, analyses: Iterable[Analysis]) -> tuple[int, int]:
     return begun, refused
 
 
-def delete_all(*, analyses: Iterable[Analysis]) -> int:
+def delete_all(*, analyses: Iterable[Analysis], reason: DeletionReason = DeletionReason.USER) -> int:
     """Remove several, each in a transaction of its own: one that fails must not bring the others back."""
     deleted = 0
     for analysis in analyses:
-        delete(analysis=analysis)
+        delete(analysis=analysis, reason=reason)
         deleted += 1
     return deleted
 
@@ -330,18 +373,6 @@ def announce(analysis: Analysis) -> None:
     progress.publish(analysis.pk, progress.updated(analysis))
 
 
-def remove_folder(folder: str) -> None:
-    """Remove a folder under the media root, also while a worker writes into it."""
-    path = Path(settings.MEDIA_ROOT, folder)
-    # Moved away first: a file that is just being written would make rmtree fail half-way.
-    trash = Path(settings.MEDIA_ROOT, f".trash-{uuid.uuid4()}")
-    try:
-        path.rename(trash)
-    except FileNotFoundError:
-        return  # nothing was stored, or somebody else removes it
-    shutil.rmtree(trash)
-
-
 def sweep() -> None:
     """What workers do every now and then: send again what got lost, forget what has served its time."""
     requeue_unfinished()
@@ -349,7 +380,8 @@ def sweep() -> None:
     idempotency.forget_expired()
     quota.forget_old()
     old = Analysis.objects.filter(upload__user__email=open_access.EMAIL)
-    delete_all(analyses=old.filter(created_at__lt=timezone.now() - open_access.LASTS))
+    old = old.filter(created_at__lt=timezone.now() - open_access.LASTS)
+    delete_all(analyses=old, reason=DeletionReason.EXPIRED)
 
 
 def requeue_unfinished(*, only_worker: bool = False) -> int:

@@ -7,9 +7,12 @@ import uuid
 import dramatiq
 from django.conf import settings
 
+from detection.notices import tell_ended
+from detection.review.notices import tell_reviewed
 from detection.webhooks.delivery import deliver
 
-__all__ = ["analyse", "deliver"]  # the second lives beside what it does; workers find it because it is imported here
+# The others live beside what they do; workers find them because they are imported here.
+__all__ = ["analyse", "deliver", "tell_ended", "tell_reviewed"]
 
 
 @dramatiq.actor(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from detection import views, webhook_views
+from detection import privacy_views, retention_views, review_views, views, webhook_views
 
 app_name = "detection"
 
@@ -19,8 +19,17 @@ urlpatterns = [
     path("analyses/<uuid:analysis_id>/cancel/", views.analysis_cancel, name="analysis_cancel"),
     path("analyses/<uuid:analysis_id>/retry/", views.analysis_retry, name="analysis_retry"),
     path("analyses/<uuid:analysis_id>/delete/", views.analysis_delete, name="analysis_delete"),
+    path("analyses/<uuid:analysis_id>/file/delete/", retention_views.file_delete, name="file_delete"),
+    path("analyses/<uuid:analysis_id>/file/keep/", retention_views.file_keep, name="file_keep"),
+    path("analyses/<uuid:analysis_id>/dispute/", review_views.dispute, name="dispute"),
+    path("analyses/<uuid:analysis_id>/dispute/withdraw/", review_views.withdraw, name="dispute_withdraw"),
+    path("analyses/<uuid:analysis_id>/consent/", review_views.consent, name="consent"),
+    path("accounts/storage/", retention_views.storage, name="storage"),
+    path("privacy/", retention_views.privacy, name="privacy"),
     path("model/", views.model, name="model"),
     path("model/plots/<slug:name>.svg", views.model_plot, name="model_plot"),
+    path("accounts/data/", privacy_views.download_archive, name="archive"),
+    path("accounts/delete/", privacy_views.account_delete, name="account_delete"),
     path("accounts/webhooks/", webhook_views.webhook_list, name="webhook_list"),
     path("accounts/webhooks/callback-secret/", webhook_views.callback_secret, name="callback_secret"),
     path("accounts/webhooks/deliveries/", webhook_views.delivery_list, name="delivery_list"),

@@ -21,14 +21,16 @@ from django.views.decorators.csrf import requires_csrf_token
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from accounts.middleware import reader
-from detection import downloads, limits, open_access, readiness, reports, selectors, services
-from detection.forms import ChosenForm, HistoryForm, UploadForm
-from detection.models import Analysis
+from detection import downloads, limits, open_access, readiness, reports, retention, selectors, services
+from detection.forms import ChosenForm, DisputeForm, HistoryForm, KeepField, KeepForm, UploadForm
+from detection.models import Analysis, may_review
 from detection.problems import Refused, problem_response, refusal_response, wants_json
 from detection.reports import card
 from detection.reports.model_card import sections as model_sections
 from detection.reports.page import page_payload, quality_notes
 from detection.reports.table import history_csv
+from detection.review import audit
+from detection.review import services as review
 from detection.validators import ALLOWED_EXTENSIONS
 
 logger = logging.getLogger(__name__)
@@ -61,7 +63,12 @@ def upload(request: HttpRequest) -> HttpResponse:
             return _upload_json(request, form)
         if not form.is_valid():
             return _upload_page(request, form, status=Refused(*form.first_error()).status)
-        analyses = services.submit_all(user=request.user, uploads=form.cleaned_data["file"])
+        analyses = services.submit_all(
+            user=request.user,
+            uploads=form.cleaned_data["file"],
+            keep_seconds=form.cleaned_data["retain_seconds"],
+            consent=form.cleaned_data["consent"],
+        )
     except Refused as refused:
         return _too_much(request, form, refused)
     return redirect(analyses[0] if len(analyses) == 1 else "detection:analysis_list")
@@ -97,11 +104,20 @@ def _upload_json(request: HttpRequest, form: UploadForm) -> HttpResponse:
     if not form.is_valid():
         return problem_response(*form.first_error())
     assert request.user.is_authenticated
-    analysis = services.submit(user=request.user, upload=form.cleaned_data["file"][0])
+    analysis = services.submit(
+        user=request.user,
+        upload=form.cleaned_data["file"][0],
+        keep_seconds=form.cleaned_data["retain_seconds"],
+        consent=form.cleaned_data["consent"],
+    )
     return JsonResponse(reports.submitted(analysis, request.build_absolute_uri), status=202)
 
 
 def _upload_page(request: HttpRequest, form: UploadForm, *, status: int = 200) -> HttpResponse:
+    assert request.user.is_authenticated
+    keep = form.fields["retain_seconds"]
+    assert isinstance(keep, KeepField)
+    keep.offer(retention.usual(request.user))
     context = {
         "form": form,
         "max_upload_bytes": settings.MAX_UPLOAD_BYTES,
@@ -172,8 +188,8 @@ def _retry_chosen(request: HttpRequest, analyses: list[Analysis]) -> None:
         messages.success(request, done % {"number": begun})
     if refused:
         left = ngettext(
-            "%(number)d was left alone: it is not finished yet.",
-            "%(number)d were left alone: they are not finished yet.",
+            "%(number)d was left alone: it is not finished yet, or its file was deleted.",
+            "%(number)d were left alone: they are not finished yet, or their files were deleted.",
             refused,
         )
         messages.warning(request, left % {"number": refused})
@@ -190,7 +206,13 @@ def analysis_detail(request: HttpRequest, analysis_id: uuid.UUID) -> HttpRespons
         "upload": analysis.upload,
         "report": report,
         "page_report": page_payload(analysis, report),
+        "file_due": retention.file_due(analysis.upload),
+        "dispute_form": DisputeForm(),
+        "hold_days": settings.HOLD_DAYS,
+        "keep_form": KeepForm(now=retention.kept_for(analysis.upload)),
     }
+    if request.method == "GET":
+        review.mark_seen(analysis)
     if report["result"]:
         sha256 = analysis.model_sha256
         context["quality"] = quality_notes(report, card.limits_of(sha256))
@@ -243,6 +265,18 @@ def _conflict(request: HttpRequest, analysis: Analysis, refused: Refused) -> Htt
     return redirect(analysis)
 
 
+def _readable(request: HttpRequest, analysis_id: uuid.UUID) -> Analysis:
+    """One's own, by session or token; as a reviewer also what there is to review, by session only, and it is noted."""
+    user = reader(request)
+    if user != request.user or not may_review(user):
+        return selectors.get_analysis(user, analysis_id)
+    analysis = selectors.get_readable(user, analysis_id)
+    if analysis.upload.user_id != user.pk:
+        assert user.is_authenticated
+        audit.note_reading(reader=user, analysis=analysis)
+    return analysis
+
+
 @require_safe
 def file(request: HttpRequest, analysis_id: uuid.UUID, name: str) -> HttpResponseBase:
     """The original and the derived pictures, for the one who may see the analysis: by session, token or key."""
@@ -251,11 +285,8 @@ def file(request: HttpRequest, analysis_id: uuid.UUID, name: str) -> HttpRespons
     if open_to_all:
         analysis = open_access.get_analysis(analysis_id, key)
     else:
-        analysis = selectors.get_analysis(reader(request), analysis_id)
-    found = downloads.locate(analysis, name)
-    if found is None:
-        raise Http404
-    response = downloads.serve(request, found)
+        analysis = _readable(request, analysis_id)
+    response = downloads.answer(request, analysis, name)
     if open_to_all:  # shown on pages of other sites, which is what it is for
         response["Cross-Origin-Resource-Policy"] = "cross-origin"
     return response

@@ -13,6 +13,8 @@ for _name in [n for n in os.environ if n.startswith("VERIFRAME_") and n != "VERI
     del os.environ[_name]
 for _name in ("DATABASE_URL", "REDIS_URL"):
     os.environ.pop(_name, None)
+if "TEST_DATABASE_URL" in os.environ:  # set by tests that run other tests on PostgreSQL
+    os.environ["DATABASE_URL"] = os.environ["TEST_DATABASE_URL"]
 os.environ["DJANGO_SETTINGS_MODULE"] = "config.settings"
 os.environ["VERIFRAME_ENV_FILE"] = ""
 os.environ["VERIFRAME_SECRET_KEY"] = "only-for-tests-" + "x" * 40

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import uuid
 from datetime import timedelta
+from typing import Any
 
+from allauth.mfa.utils import is_mfa_enabled
 from django.conf import settings
-from django.db.models import Count, Sum
 from django.utils.translation import gettext as _
 from drf_spectacular.utils import extend_schema
 from rest_framework import status
@@ -15,19 +16,20 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from accounts import tokens
+from accounts import preferences, tokens
 from accounts.models import ApiToken
-from detection import quota, selectors
+from accounts.roles import role_of
+from detection import quota, retention, selectors
 from detection.api import schema
 from detection.api.serializers import (
     MeSerializer,
     ModelSerializer,
     NewTokenSerializer,
+    PreferencesSerializer,
     TokenRequestSerializer,
     TokenSerializer,
     UsageSerializer,
 )
-from detection.models import Upload
 from detection.problems import Refused
 from detection.reports import card
 
@@ -38,8 +40,34 @@ class Me(APIView):
     @extend_schema(operation_id="me", summary="Who one is", responses={200: MeSerializer}, tags=["account"])
     def get(self, request: Request) -> Response:
         """The account, and the token with which one came, if it was one."""
+        return Response(self._body(request))
+
+    @extend_schema(
+        operation_id="me_change",
+        summary="Change language, theme or what is told by e-mail",
+        request=PreferencesSerializer,
+        responses={200: MeSerializer, **schema.refusals(400, 415)},
+        tags=["account"],
+    )
+    def patch(self, request: Request) -> Response:
+        """What is not named stays as it is."""
+        assert request.user.is_authenticated
+        wanted = PreferencesSerializer(request.user, data=request.data, partial=True)
+        wanted.is_valid(raise_exception=True)
+        preferences.change(request.user, **wanted.validated_data)
+        return Response(self._body(request))
+
+    @staticmethod
+    def _body(request: Request) -> dict[str, Any]:
+        assert request.user.is_authenticated
         token = request.auth if isinstance(request.auth, ApiToken) else None
-        return Response(MeSerializer({"user": request.user, "token": token}).data)
+        facts = {
+            "user": request.user,
+            "role": role_of(request.user),
+            "second_factor": is_mfa_enabled(request.user, types=["totp"]),
+            "token": token,
+        }
+        return dict(MeSerializer(facts).data)
 
 
 class Usage(APIView):
@@ -55,7 +83,7 @@ class Usage(APIView):
         """Limits as `number/period` (s, m, h, d); null for none. A day is one in UTC."""
         assert request.user.is_authenticated
         used, limit = quota.used_today(request.user), settings.DAILY_QUOTA or None
-        stored = Upload.objects.visible_to(request.user).aggregate(files=Count("pk"), bytes=Sum("size", default=0))
+        stored, room = quota.stored(request.user), settings.STORAGE_BYTES or None
         counts = selectors.counts_of(request.user)
         body = {
             "today": {
@@ -65,7 +93,12 @@ class Usage(APIView):
                 "resets_at": quota.midnight().isoformat(),
             },
             "limits": {group: rates["user"] for group, rates in settings.RATE_LIMITS.items()},
-            "stored": stored,
+            "stored": {
+                **stored,
+                "limit": room,
+                "remaining": None if room is None else max(0, room - stored["bytes"]),
+                "retain_seconds": retention.usual(request.user),
+            },
             "analyses": {"total": counts.total, "by_status": counts.by_status, "by_verdict": counts.by_verdict},
         }
         return Response(body)

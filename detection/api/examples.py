@@ -24,6 +24,7 @@ SUBMITTED: dict[str, Any] = {
 }
 OUTCOME = {
     "verdict": "manipulated",
+    "model_verdict": "manipulated",
     "score": 0.98,
     "threshold": 0.97,
     "suspicious_threshold": 0.9,
@@ -78,11 +79,35 @@ SUMMARY: dict[str, Any] = {
         "fps": 25.0,
         "name": "interview.mp4",
         "url": f"{FILE}/source",
+        "retain_seconds": 3600,
+        "expires_at": "2026-11-21T09:30:04+00:00",
+        "held_until": None,
+        "deleted_at": None,
+        "deleted_reason": None,
     },
+    "pictures": {"expires_at": "2026-12-21T08:30:04+00:00", "deleted_at": None},
+    "expires_at": "2027-11-21T08:30:04+00:00",
+    "consent": False,
     "error": None,
+    "review": {
+        "verdict": "manipulated",
+        "decision": "confirmed",
+        "role": "reviewer",
+        "at": "2026-11-21T10:02:51+00:00",
+    },
     "result": OUTCOME,
 }
-ANALYSIS = {**SUMMARY, "result": {**OUTCOME, **DETAILS}}
+DELETION = {
+    "id": "b7c3f2d4-52c5-4f0c-9a55-6d2b1d0b7f10",
+    "what": "file",
+    "reason": "expired",
+    "sha256": SHA256,
+    "size": 1_482_113,
+    "upload_id": "5b0f9c7e-2a37-4d6b-8a53-1f4a2c9d7e66",
+    "analysis_id": None,
+    "deleted_at": "2026-11-21T09:30:22+00:00",
+}
+ANALYSIS = {**SUMMARY, "result": {**OUTCOME, **DETAILS}, "dispute": None}
 
 EXAMPLES: dict[str, dict[str, Any]] = {
     "SubmittedSerializer": SUBMITTED,
@@ -92,9 +117,16 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "UsageSerializer": {
         "today": {"analyses": 12, "limit": 500, "remaining": 488, "resets_at": "2026-11-22T00:00:00+00:00"},
         "limits": {"uploads": "5/m", "requests": "1200/m"},
-        "stored": {"files": 7, "bytes": 10_374_791},
+        "stored": {
+            "files": 7,
+            "bytes": 10_374_791,
+            "limit": 2_147_483_648,
+            "remaining": 2_137_108_857,
+            "retain_seconds": 3600,
+        },
         "analyses": {"total": 7, "by_status": {"succeeded": 7}, "by_verdict": {"manipulated": 1, "authentic": 6}},
     },
+    "DeletionPageSerializer": {"next": None, "previous": None, "results": [DELETION]},
     "TokenRequestSerializer": {"name": "nightly job", "expires_in_days": 90},
     "PredictionSerializer": {
         "status": "success",

@@ -25,6 +25,7 @@ WHY = {
     404: "There is no such thing, or it belongs to somebody else.",
     405: "The address exists, the method does not.",
     409: "Not in this state.",
+    410: "It was deleted.",
     413: "Too large.",
     415: "A file, or a body, of a type that is not taken.",
     422: "The analysis failed; `error` says why.",
@@ -77,6 +78,7 @@ IDEMPOTENCY_KEY = OpenApiParameter(
 )
 LABELS = _query("labels", "`fake`: say `Fake` instead of `Deepfake`.", enum=["deepfake", "fake"])
 KEY = _query("key", "Part of the `poll_url` of somebody without an account.")
+CURSOR = _query("cursor", "From `next` or `previous`.")
 FILTERS = [
     _query("verdict", "", enum=[verdict for verdict, _word in VERDICTS]),
     _query("status", "", enum=list(Analysis.Status.values)),
@@ -85,7 +87,7 @@ FILTERS = [
     _query("until", "Sent on this day or earlier (UTC).", type=OpenApiTypes.DATE),
     _query("search", "Part of the file's name."),
     _query("external_id", "Exactly this one."),
-    _query("cursor", "From `next` or `previous`."),
+    CURSOR,
 ]
 
 

@@ -8,13 +8,15 @@ from __future__ import annotations
 from django.conf import settings
 from rest_framework import serializers as s
 
-from accounts.models import ApiToken
+from accounts.models import ApiToken, User
+from accounts.roles import Role
 from detection.engine.errors import ErrorCode
 from detection.engine.types import MediaKind, ReasonCode, Stage, Verdict
-from detection.models import Analysis
+from detection.models import HUMAN_VERDICTS, Analysis, Decision, DeletionReason, DeletionReceipt, Dispute
 from detection.problems import STATUS_BY_CODE
 
 VERDICTS = [(word.value, word.value) for word in Verdict]
+HUMAN = [(word.value, word.value) for word in HUMAN_VERDICTS]
 SCORE = "Probability of manipulation, 0 (real) to 1 (manipulated)."
 
 
@@ -55,6 +57,13 @@ class SubmissionSerializer(s.Serializer):
     callback_url = s.CharField(
         required=False, allow_blank=True, max_length=500, help_text="Told when the analysis ends; see webhooks."
     )
+    retain_seconds = s.IntegerField(
+        required=False,
+        min_value=0,
+        max_value=settings.MEDIA_MAX_SECONDS,
+        help_text="How long the file is kept after its result; without it, as the account page says.",
+    )
+    consent = s.BooleanField(required=False, help_text="The file may be used to improve the detector.")
     force = s.BooleanField(required=False, help_text="Analyse anew what the same model has seen before.")
 
 
@@ -88,7 +97,29 @@ class MediaSerializer(s.Serializer):
     duration = s.FloatField(allow_null=True, help_text="Seconds; null for a picture.")
     fps = s.FloatField(allow_null=True)
     name = s.CharField()
-    url = s.CharField(help_text="Path on this server; needs the same token.")
+    url = s.CharField(
+        allow_null=True, help_text="Path on this server; needs the same token. Null once the file was deleted."
+    )
+    retain_seconds = s.IntegerField(help_text="How long the file is kept after its result.")
+    expires_at = s.DateTimeField(allow_null=True, help_text="When the file will be deleted; null while it is analysed.")
+    held_until = s.DateTimeField(allow_null=True, help_text="Kept for reviewers until then at most.")
+    deleted_at = s.DateTimeField(allow_null=True)
+    deleted_reason = s.ChoiceField(choices=DeletionReason.values, allow_null=True)
+
+
+class RetainSerializer(s.Serializer):
+    retain_seconds = s.IntegerField(
+        min_value=0,
+        max_value=settings.MEDIA_MAX_SECONDS,
+        help_text=f"How long the file is kept after its result; {settings.MEDIA_MAX_SECONDS} at most.",
+    )
+
+
+class PicturesSerializer(s.Serializer):
+    """Crops and heat maps of faces."""
+
+    expires_at = s.DateTimeField(allow_null=True, help_text="When they will be deleted; null until there is a result.")
+    deleted_at = s.DateTimeField(allow_null=True)
 
 
 class ReasonSerializer(s.Serializer):
@@ -105,8 +136,11 @@ class ModelNameSerializer(s.Serializer):
 class OutcomeSerializer(s.Serializer):
     """What was found, without the faces: in lists."""
 
-    verdict = s.ChoiceField(choices=VERDICTS)
-    score = s.FloatField(allow_null=True, help_text=f"{SCORE} Null for inconclusive.")
+    verdict = s.ChoiceField(
+        choices=VERDICTS, help_text="Of reviewers, if they have decided (`review`); else the model's."
+    )
+    model_verdict = s.ChoiceField(choices=VERDICTS, help_text="What the model says, whatever reviewers decided.")
+    score = s.FloatField(allow_null=True, help_text=f"{SCORE} The model's. Null for inconclusive.")
     threshold = s.FloatField(allow_null=True, help_text="From here on: manipulated.")
     suspicious_threshold = s.FloatField(allow_null=True, help_text="From here on: suspicious.")
     reasons = ReasonSerializer(many=True, help_text="Why it cannot be told.")
@@ -182,6 +216,35 @@ class ResultSerializer(OutcomeSerializer):
     findings = FindingSerializer(many=True)
 
 
+class ReviewSerializer(s.Serializer):
+    """What reviewers decided about the result of the present run."""
+
+    verdict = s.ChoiceField(choices=HUMAN)
+    decision = s.ChoiceField(choices=Decision.choices, help_text="What it is to the model's verdict.")
+    role = s.ChoiceField(choices=["reviewer"])
+    at = s.DateTimeField()
+
+
+class DisputeRequestSerializer(s.Serializer):
+    category = s.ChoiceField(choices=Dispute.Category.choices)
+    reason = s.CharField(required=False, allow_blank=True, max_length=Dispute.LONGEST, help_text="For reviewers.")
+
+
+class DisputeSerializer(s.Serializer):
+    """What you objected, and what came of it."""
+
+    status = s.ChoiceField(choices=Dispute.Status.choices)
+    category = s.ChoiceField(choices=Dispute.Category.choices)
+    reason = s.CharField(allow_blank=True)
+    answer = s.CharField(allow_blank=True, help_text="Of a reviewer.")
+    opened_at = s.DateTimeField()
+    closed_at = s.DateTimeField(allow_null=True)
+
+
+class ConsentSerializer(s.Serializer):
+    consent = s.BooleanField(help_text="The file may be used to improve the detector.")
+
+
 class SummarySerializer(s.Serializer):
     id = s.UUIDField()
     external_id = s.CharField(allow_blank=True)
@@ -191,12 +254,17 @@ class SummarySerializer(s.Serializer):
     finished_at = s.DateTimeField(allow_null=True)
     progress = ProgressSerializer()
     media = MediaSerializer()
+    pictures = PicturesSerializer()
+    expires_at = s.DateTimeField(allow_null=True, help_text="When the result goes; null: when you delete it.")
+    consent = s.BooleanField(help_text="The file may be used to improve the detector.")
     error = FailureSerializer(allow_null=True)
+    review = ReviewSerializer(allow_null=True)
     result = OutcomeSerializer(allow_null=True)
 
 
 class AnalysisSerializer(SummarySerializer):
     result = ResultSerializer(allow_null=True)
+    dispute = DisputeSerializer(allow_null=True)
 
 
 class AnalysisAnswerSerializer(SubmittedSerializer, AnalysisSerializer):
@@ -248,9 +316,24 @@ class NewTokenSerializer(TokenSerializer):
         read_only_fields = fields
 
 
+class PreferencesSerializer(s.ModelSerializer):
+    """How pages look and what is told by e-mail."""
+
+    language = s.ChoiceField(
+        choices=settings.LANGUAGES, allow_blank=True, required=False, help_text="Empty: as the browser asks."
+    )
+
+    class Meta:
+        model = User
+        fields = ("language", "theme", "notify_reviews", "notify_analyses")
+
+
 class MeSerializer(s.Serializer):
     email = s.EmailField(source="user.email", read_only=True)
     joined_at = s.DateTimeField(source="user.date_joined", read_only=True)
+    role = s.ChoiceField(choices=Role.choices, read_only=True)
+    second_factor = s.BooleanField(read_only=True, help_text="Asked for when one signs in; tokens need none.")
+    preferences = PreferencesSerializer(source="user", read_only=True)
     token = TokenSerializer(read_only=True, allow_null=True)
 
 
@@ -267,8 +350,27 @@ class LimitsSerializer(s.Serializer):
 
 
 class StoredSerializer(s.Serializer):
+    """Files that are still there."""
+
     files = s.IntegerField()
     bytes = s.IntegerField()
+    limit = s.IntegerField(allow_null=True, help_text="Bytes.")
+    remaining = s.IntegerField(allow_null=True)
+    retain_seconds = s.IntegerField(help_text="How long a file is kept after its result unless it says otherwise.")
+
+
+class DeletionSerializer(s.ModelSerializer):
+    """A receipt: these bytes, or what was made of them, were deleted."""
+
+    class Meta:
+        model = DeletionReceipt
+        fields = ("id", "what", "reason", "sha256", "size", "upload_id", "analysis_id", "deleted_at")
+
+
+class DeletionPageSerializer(s.Serializer):
+    next = s.URLField(allow_null=True)
+    previous = s.URLField(allow_null=True)
+    results = DeletionSerializer(many=True)
 
 
 class CountsSerializer(s.Serializer):

@@ -20,6 +20,7 @@ from detection import idempotency, open_access, services
 from detection.forms import SubmitForm
 from detection.models import Analysis
 from detection.problems import Refused
+from detection.review import services as review
 from detection.validators import AcceptedUpload
 from detection.webhooks import outbox
 
@@ -35,6 +36,8 @@ class Submission:
     external_id: str
     callback_url: str
     force: bool
+    retain_seconds: int | None
+    consent: bool
     key: str  # Idempotency-Key
 
     @classmethod
@@ -54,6 +57,8 @@ class Submission:
             external_id=wanted["external_id"],
             callback_url="" if shared else wanted["callback_url"],
             force=shared or wanted["force"],
+            retain_seconds=None if shared else wanted["retain_seconds"],
+            consent=False if shared else wanted["consent"],
             key="" if shared else request.headers.get("Idempotency-Key", ""),
         )
 
@@ -71,6 +76,8 @@ class Submission:
             external_id=self.external_id,
             callback_url=self.callback_url,
             force=self.force,
+            retain_seconds=self.retain_seconds,
+            consent=self.consent,
         )
 
     def submit(self) -> tuple[Analysis, bool]:
@@ -78,11 +85,18 @@ class Submission:
         if not self.force:
             found = services.earlier_result(user=self.user, upload=self.upload, external_id=self.external_id)
             if found is not None:
+                if self.consent:
+                    review.set_consent(analysis=found, given=True)
                 if self.callback_url:
                     outbox.call_back(found, self.callback_url)
                 return found, True
         analysis = services.submit(
-            user=self.user, upload=self.upload, external_id=self.external_id, callback_url=self.callback_url
+            user=self.user,
+            upload=self.upload,
+            external_id=self.external_id,
+            callback_url=self.callback_url,
+            keep_seconds=self.retain_seconds,
+            consent=self.consent,
         )
         return analysis, False
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from detection.api import account, views, webhooks
+from detection.api import account, retention, review, views, webhooks
 
 app_name = "api"
 
@@ -15,6 +15,10 @@ urlpatterns = [
     path("analyses/<uuid:analysis_id>/retry/", views.AnalysisRetry.as_view(), name="analysis-retry"),
     path("analyses/<uuid:analysis_id>/report.pdf", views.AnalysisReportPdf.as_view(), name="analysis-report-pdf"),
     path("analyses/<uuid:analysis_id>/report.json", views.AnalysisReportJson.as_view(), name="analysis-report-json"),
+    path("analyses/<uuid:analysis_id>/dispute/", review.AnalysisDispute.as_view(), name="analysis-dispute"),
+    path("analyses/<uuid:analysis_id>/consent/", review.AnalysisConsent.as_view(), name="analysis-consent"),
+    path("analyses/<uuid:analysis_id>/media/", retention.AnalysisMedia.as_view(), name="analysis-media"),
+    path("deletions/", retention.DeletionList.as_view(), name="deletion-list"),
     path("usage/", account.Usage.as_view(), name="usage"),
     path("models/", account.ModelList.as_view(), name="model-list"),
     path("me/", account.Me.as_view(), name="me"),

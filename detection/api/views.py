@@ -135,7 +135,7 @@ class AnalysisRetry(APIView):
         operation_id="analyses_retry",
         summary="Analyse the same file anew",
         request=None,
-        responses={202: schema.answered(AnalysisSerializer), **schema.refusals(404, 409)},
+        responses={202: schema.answered(AnalysisSerializer), **schema.refusals(404, 409, 410)},
         tags=["analyses"],
     )
     def post(self, request: Request, analysis_id: uuid.UUID) -> Response:

@@ -2,6 +2,7 @@
 
 from detection.models.analysis import (
     LABELS,
+    REVIEW,
     Analysis,
     AnalysisQuerySet,
     FaceScore,
@@ -9,9 +10,21 @@ from detection.models.analysis import (
     Upload,
     UploadQuerySet,
     choices,
+    may_review,
     upload_path,
 )
 from detection.models.programs import DailyUse, IdempotentRequest
+from detection.models.retention import DeletionReason, DeletionReceipt, Lease, RetentionChoice
+from detection.models.review import (
+    HUMAN_VERDICTS,
+    AuditEntry,
+    Decision,
+    Dispute,
+    QueuedAnalysis,
+    Review,
+    ReviewCase,
+    decision,
+)
 from detection.models.webhooks import (
     CallbackKey,
     SigningKey,
@@ -25,14 +38,26 @@ from detection.models.webhooks import (
 )
 
 __all__ = [
+    "HUMAN_VERDICTS",
     "LABELS",
+    "REVIEW",
     "Analysis",
     "AnalysisQuerySet",
+    "AuditEntry",
     "CallbackKey",
     "DailyUse",
+    "Decision",
+    "DeletionReason",
+    "DeletionReceipt",
+    "Dispute",
     "FaceScore",
     "FaceTrack",
     "IdempotentRequest",
+    "Lease",
+    "QueuedAnalysis",
+    "RetentionChoice",
+    "Review",
+    "ReviewCase",
     "SigningKey",
     "Upload",
     "UploadQuerySet",
@@ -43,6 +68,8 @@ __all__ = [
     "WebhookEvent",
     "all_events",
     "choices",
+    "decision",
+    "may_review",
     "new_secret",
     "upload_path",
 ]

@@ -5,15 +5,20 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
+from django.apps import apps
 from django.conf import settings
-from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, PermissionsMixin
 from django.db import models
 from django.urls import reverse
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
+from accounts.staff import lacks_second_factor
 from detection.engine.errors import ErrorCode
 from detection.engine.types import MediaKind, Stage, Verdict
+from detection.models.retention import DeletionReason
+
+REVIEW = "detection.review_analysis"  # the permission to judge what is somebody else's
 
 # The engine's vocabulary as the admin shows it; what readers see stands in detection.reports.words.
 LABELS: dict[str, Promise] = {
@@ -48,6 +53,13 @@ def upload_path(upload: Upload, filename: str) -> str:
     return f"{upload.pk}/source.{filename.rpartition('.')[2]}"
 
 
+def may_review(user: AbstractBaseUser | AnonymousUser) -> bool:
+    """Whether this is a reviewer (or an administrator): staff with the permission that the group has, and with a second
+    factor where the site asks for one."""
+    may = isinstance(user, PermissionsMixin) and bool(getattr(user, "is_staff", False)) and user.has_perm(REVIEW)
+    return may and not lacks_second_factor(user)
+
+
 class UploadQuerySet(models.QuerySet["Upload"]):
     """Reads of uploads."""
 
@@ -76,12 +88,27 @@ class Upload(models.Model):
     fps = models.FloatField(_("frames per second"), null=True)
     created_at = models.DateTimeField(_("sent"), auto_now_add=True)
 
+    # When its user allowed that it is used to improve the detector; None: never, or not any more.
+    consented_at = models.DateTimeField(_("may be used for training since"), null=True)
+
+    # How long the file itself lives; see detection.retention. The row outlives it.
+    keep_seconds = models.PositiveIntegerField(_("kept for seconds"), null=True)  # after the result; None: the site's
+    media_expires_at = models.DateTimeField(_("file expires"), null=True)  # None until the first analysis has ended
+    media_held_until = models.DateTimeField(_("file held until"), null=True)  # not deleted before, if somebody objected
+    media_deleted_at = models.DateTimeField(_("file deleted"), null=True)
+    media_deleted_reason = models.CharField(_("why deleted"), max_length=10, choices=DeletionReason, blank=True)
+
     objects = UploadQuerySet.as_manager()
 
     class Meta:
         ordering = ["-created_at"]
         verbose_name = _("upload")
         verbose_name_plural = _("uploads")
+        indexes = [
+            models.Index(
+                fields=["media_expires_at"], name="upload_media_due", condition=models.Q(media_deleted_at=None)
+            ),
+        ]
 
     def __str__(self) -> str:
         return self.name
@@ -98,6 +125,18 @@ class AnalysisQuerySet(models.QuerySet["Analysis"]):
     def visible_to(self, user: AbstractBaseUser | AnonymousUser) -> AnalysisQuerySet:
         """Only what this user may see: one's own. Every read for a user goes through here."""
         return self.filter(upload__user_id=user.pk) if user.is_authenticated else self.none()
+
+    def readable_by(self, user: AbstractBaseUser | AnonymousUser) -> AnalysisQuerySet:
+        """What this user may see, and for a reviewer what there is to review: it has a result, or it has a case.
+
+        For reviewers' own pages and what these show. Users' pages and the API ask ``visible_to``: there a reviewer is
+        a stranger to what is somebody else's.
+        """
+        if not may_review(user):
+            return self.visible_to(user)
+        case = apps.get_model("detection", "ReviewCase").objects.filter(analysis=models.OuterRef("pk"), is_current=True)
+        own = models.Q(upload__user_id=user.pk)
+        return self.filter(own | models.Q(status=Analysis.Status.SUCCEEDED) | models.Exists(case))
 
 
 class Analysis(models.Model):
@@ -166,9 +205,21 @@ class Analysis(models.Model):
     error_code = models.CharField(_("error code"), max_length=30, choices=choices(ErrorCode), blank=True)
     error_message = models.TextField(_("error message"), blank=True)
 
+    # What reviewers decided about this run; before it stands what the model says. See detection.models.review.
+    reviewed_verdict = models.CharField(
+        _("verdict of reviewers"), max_length=12, choices=choices(Verdict), blank=True, db_index=True
+    )
+    reviewed_at = models.DateTimeField(_("reviewed"), null=True)
+    review_unseen = models.BooleanField(default=False, editable=False)  # the user has not opened it since
+
     created_at = models.DateTimeField(_("sent"), auto_now_add=True)
     started_at = models.DateTimeField(_("begun"), null=True)
     finished_at = models.DateTimeField(_("finished"), null=True)
+
+    # How long the derived pictures and this row live; set when it ends, see detection.retention.
+    pictures_expire_at = models.DateTimeField(_("pictures expire"), null=True)
+    pictures_deleted_at = models.DateTimeField(_("pictures deleted"), null=True)
+    expires_at = models.DateTimeField(_("result expires"), null=True, db_index=True)  # None: when its owner deletes it
 
     objects = AnalysisQuerySet.as_manager()
 
@@ -176,10 +227,16 @@ class Analysis(models.Model):
         ordering = ["-created_at"]
         verbose_name = _("analysis")
         verbose_name_plural = _("analyses")
+        permissions = [("review_analysis", "Can review analyses")]
         indexes = [
             models.Index(fields=["status", "lease_until"], name="analysis_lost_work"),
             models.Index(fields=["-created_at"], name="analysis_newest"),
             models.Index(fields=["external_id"], name="analysis_external_id", condition=~models.Q(external_id="")),
+            models.Index(
+                fields=["pictures_expire_at"],
+                name="analysis_pictures_due",
+                condition=models.Q(pictures_deleted_at=None),
+            ),
         ]
 
     def __str__(self) -> str:
@@ -200,6 +257,11 @@ class Analysis(models.Model):
         if not self.frames_total:
             return 0
         return min(99, 100 * self.frames_done // self.frames_total)
+
+    @property
+    def final_verdict(self) -> str:
+        """The reviewers' word, or else the model's; empty without a result."""
+        return self.reviewed_verdict or self.verdict
 
     @property
     def error(self) -> dict[str, str] | None:

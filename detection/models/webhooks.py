@@ -63,6 +63,7 @@ class WebhookEvent(models.Model):
         COMPLETED = "analysis.completed", _("Analysis completed")
         FAILED = "analysis.failed", _("Analysis failed")
         CANCELLED = "analysis.cancelled", _("Analysis cancelled")
+        REVIEWED = "analysis.reviewed", _("Analysis reviewed")
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")

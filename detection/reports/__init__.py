@@ -9,21 +9,22 @@ from typing import Any
 from django.conf import settings
 from django.urls import reverse
 
-from detection import selectors
+from detection import retention, selectors
 from detection.models import Analysis, FaceScore, FaceTrack
-from detection.reports import words
+from detection.reports import lifetimes, reviews, words
 
 Json = dict[str, Any]
 
 
 def analysis_payload(analysis: Analysis) -> Json:
-    """One analysis as the API answers it, in at most two queries besides the analysis and its upload.
+    """One analysis as the API answers it, in at most three queries besides the analysis and its upload.
 
     Paths are relative to the site; ``result`` is None unless the analysis succeeded.
     """
     payload = analysis_summary(analysis)
     if payload["result"] is not None:
         payload["result"] |= _details(analysis)
+    payload["dispute"] = reviews.dispute_payload(analysis)
     return payload
 
 
@@ -44,19 +45,15 @@ def analysis_summary(analysis: Analysis) -> Json:
             "frames_total": analysis.frames_total,
             "eta_seconds": analysis.eta_seconds,
         },
-        "media": {
-            "kind": upload.kind,
-            "mime": upload.mime,
-            "sha256": upload.sha256,
-            "size": upload.size,
-            "width": upload.width,
-            "height": upload.height,
-            "duration": upload.duration,
-            "fps": upload.fps,
-            "name": upload.name,
-            "url": file_url(analysis, "source"),
+        "media": _media(analysis),
+        "pictures": {
+            "expires_at": lifetimes.written(analysis.pictures_expire_at),
+            "deleted_at": lifetimes.written(analysis.pictures_deleted_at),
         },
+        "expires_at": lifetimes.written(analysis.expires_at),
+        "consent": upload.consented_at is not None,
         "error": words.error(analysis.error),
+        "review": reviews.review_payload(analysis),
         "result": _verdict(analysis) if analysis.status == Analysis.Status.SUCCEEDED else None,
     }
 
@@ -83,11 +80,10 @@ def submitted(analysis: Analysis, absolute: Callable[[str], str], *, reused: boo
 
 def report_json(analysis: Analysis) -> Json:
     """The report for machines: everything that is stored about an analysis, and what it is worth."""
-    verdict = analysis.verdict
     return {
         "format": "veriframe-report/1",
         "software": {"name": "Veriframe", "version": settings.VERSION},
-        "statement": words.verdict_word(verdict) if verdict else "",
+        "statement": words.statement(analysis),
         "notice": str(words.DISCLAIMER),
         "analysis": analysis_payload(analysis),
     }
@@ -111,10 +107,33 @@ def file_url(analysis: Analysis, name: str) -> str:
     return reverse("detection:file", args=[analysis.pk, name])
 
 
+def _media(analysis: Analysis) -> Json:
+    """The file that was sent, and until when it is there."""
+    upload = analysis.upload
+    return {
+        "kind": upload.kind,
+        "mime": upload.mime,
+        "sha256": upload.sha256,
+        "size": upload.size,
+        "width": upload.width,
+        "height": upload.height,
+        "duration": upload.duration,
+        "fps": upload.fps,
+        "name": upload.name,
+        "url": None if upload.media_deleted_at else file_url(analysis, "source"),
+        "retain_seconds": retention.kept_for(upload),
+        "expires_at": lifetimes.file_due(analysis),
+        "held_until": lifetimes.written(upload.media_held_until),
+        "deleted_at": lifetimes.written(upload.media_deleted_at),
+        "deleted_reason": upload.media_deleted_reason or None,
+    }
+
+
 def _verdict(analysis: Analysis) -> Json:
     total = analysis.total_frames
     return {
-        "verdict": analysis.verdict,
+        "verdict": analysis.final_verdict,
+        "model_verdict": analysis.verdict,
         "score": analysis.score,
         "threshold": analysis.threshold,
         "suspicious_threshold": analysis.suspicious_threshold,

@@ -13,7 +13,7 @@ from detection import open_access
 from detection.engine.types import Verdict
 from detection.models import Analysis, FaceScore
 from detection.reports import file_url
-from detection.reports.words import verdict_word
+from detection.reports.words import human_sentence, verdict_word
 
 Json = dict[str, Any]
 Absolute = Callable[[str], str]
@@ -31,19 +31,20 @@ PREDICTIONS = {
 
 def prediction(analysis: Analysis, absolute: Absolute, *, fake: str = "Deepfake") -> Json:
     """What ``POST /predict`` answers about a finished analysis. ``fake`` is the word for manipulated."""
-    word = PREDICTIONS[Verdict(analysis.verdict)]
+    word = PREDICTIONS[Verdict(analysis.final_verdict)]
     total = analysis.total_frames
     return {
         "status": "success",
         "prediction": fake if word == "Deepfake" else word,
-        "confidence": _confidence(word, analysis.score),
+        # How sure people are is no figure of ours.
+        "confidence": None if analysis.reviewed_verdict else _confidence(word, analysis.score),
         "deepfake_ratio": analysis.deepfake_frames / total if total else 0.0,
         "total_frames": total,
         "deepfake_frames": analysis.deepfake_frames,
         "frames": [absolute(_signed(analysis, url)) for url in _pictures(analysis)],
         "anomalies": _anomalies(analysis),
         "id": str(analysis.pk),
-        "verdict": analysis.verdict,
+        "verdict": analysis.final_verdict,
         "score": analysis.score,
         "poll_url": absolute(_signed(analysis, reverse("predict-result", args=[analysis.pk]))),
     }
@@ -74,6 +75,8 @@ def _pictures(analysis: Analysis) -> list[str]:
 
 def _anomalies(analysis: Analysis) -> list[str]:
     """What speaks for manipulation, or why nothing can be said, one sentence each."""
+    if analysis.reviewed_verdict:
+        return [human_sentence(analysis.reviewed_verdict)]
     if analysis.verdict == Verdict.INCONCLUSIVE:
         return [str(reason["message"]) for reason in analysis.reasons]
     found = analysis.tracks.filter(verdict__in=[Verdict.SUSPICIOUS, Verdict.MANIPULATED])

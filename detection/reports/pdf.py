@@ -47,7 +47,7 @@ def report_pdf(analysis: Analysis) -> bytes:
     document.add_page()
     _title(document, payload)
     if payload["result"]:
-        _verdict(document, payload["result"], payload["media"])
+        _verdict(document, payload)
         _worth(document, payload["result"])
     else:
         _failure(document, payload["error"] or {})
@@ -142,15 +142,24 @@ def _title(document: Document, payload: Json) -> None:
     document.ln(3)
 
 
-def _verdict(document: Document, result: Json, media: Json) -> None:
+def _verdict(document: Document, payload: Json) -> None:
+    """What reviewers decided, if they have, and below it what the model says."""
+    result, media, review = payload["result"], payload["media"], payload["review"]
     tone = TONES[result["verdict"]]
     document.set_draw_color(*tone)
     document.set_line_width(1.2)
     document.line(MARGIN, document.get_y(), MARGIN + WIDTH, document.get_y())
     document.set_line_width(0.2)
     document.ln(3)
-    document.paragraph(words.verdict_word(result["verdict"]), 17, "B", tone)
-    document.paragraph(words.verdict_sentence(result["verdict"], result["score"]))
+    if review:
+        document.paragraph(words.human_word(review["verdict"]), 17, "B", tone)
+        document.paragraph(f"{words.human_sentence(review['verdict'])} {words.decision_word(review['decision'])}")
+        document.facts([(_("Reviewed"), _moment(review["at"])), (_("By"), _("a reviewer"))])
+        document.ln(3)
+        document.paragraph(_("What the model says"), 9, "B", SOFT)
+    said = result["model_verdict"]
+    document.paragraph(words.verdict_word(said), 12 if review else 17, "B", TONES[said])
+    document.paragraph(words.verdict_sentence(said, result["score"]))
     if media["kind"] == "video" and result["score"] is not None:
         flagged = _("%(flagged)d of %(total)d examined frames are flagged.")
         document.paragraph(flagged % {"flagged": result["deepfake_frames"], "total": result["total_frames"]})
@@ -187,9 +196,9 @@ def _scale(document: Document, result: Json) -> None:
 
 def _worth(document: Document, result: Json) -> None:
     document.heading(_("What this means"))
-    document.paragraph(words.means(result["verdict"]))
+    document.paragraph(words.means(result["model_verdict"]))
     document.heading(_("What it does not mean"))
-    document.paragraph(words.means_not(result["verdict"]))
+    document.paragraph(words.means_not(result["model_verdict"]))
     document.paragraph(str(words.DISCLAIMER), colour=SOFT)
 
 
@@ -213,6 +222,10 @@ def _record(document: Document, payload: Json) -> None:
     if media["duration"]:
         rows.append((_("Length"), figures.timecode(media["duration"])))
     rows += [(_("Analysis"), payload["id"]), (_("Sent"), _moment(payload["created_at"]))]
+    if media["deleted_at"]:
+        rows.append((_("File deleted"), _moment(media["deleted_at"])))
+    if payload["pictures"]["deleted_at"]:
+        rows.append((_("Pictures deleted"), _moment(payload["pictures"]["deleted_at"])))
     rows += [(_("Begun"), _moment(payload["started_at"])), (_("Finished"), _moment(payload["finished_at"]))]
     if result:
         model = result["model"]

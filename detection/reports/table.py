@@ -28,6 +28,8 @@ COLUMNS = (
     "model",
     "model_version",
     "model_sha256",
+    "model_verdict",
+    "reviewed",
 )
 # A spreadsheet takes a cell that begins like this for a formula, and file names come from strangers
 # (OWASP, "CSV injection").
@@ -58,7 +60,7 @@ def _cells(analysis: Analysis) -> tuple[object, ...]:
         upload.name,
         upload.kind,
         analysis.status,
-        analysis.verdict,
+        analysis.final_verdict,
         analysis.score,
         analysis.threshold,
         " ".join(reason["code"] for reason in analysis.reasons),
@@ -73,4 +75,6 @@ def _cells(analysis: Analysis) -> tuple[object, ...]:
         analysis.model_name,
         analysis.model_version,
         analysis.model_sha256,
+        analysis.verdict,
+        analysis.reviewed_at.isoformat(timespec="seconds") if analysis.reviewed_at else "",
     )

@@ -17,7 +17,7 @@ from django.utils.translation import gettext_lazy as _
 from detection.engine import aggregation
 from detection.engine.errors import ErrorCode
 from detection.engine.types import ReasonCode, Verdict
-from detection.models import Analysis
+from detection.models import Analysis, Decision, Dispute
 
 Status = Analysis.Status
 
@@ -41,6 +41,22 @@ STATUS_WORDS: dict[str, Promise] = {
     Status.CANCELLED: _("Cancelled"),
 }
 KIND_WORDS: dict[str, Promise] = {"video": _("Video"), "image": _("Image")}
+# What reviewers say: people see a manipulation or do not, so there is no "some signs".
+HUMAN_WORDS: dict[str, Promise] = {
+    Verdict.MANIPULATED: _("Manipulated"),
+    Verdict.AUTHENTIC: _("Genuine"),
+    Verdict.INCONCLUSIVE: _("Cannot tell"),
+}
+_HUMAN_SENTENCES: dict[str, Promise] = {
+    Verdict.MANIPULATED: _("A reviewer looked at the file and judges it manipulated."),
+    Verdict.AUTHENTIC: _("A reviewer looked at the file and judges it genuine."),
+    Verdict.INCONCLUSIVE: _("A reviewer looked at the file and cannot tell."),
+}
+DECISION_WORDS: dict[str, Promise] = {
+    Decision.CONFIRMED: _("The reviewer agrees with the model."),
+    Decision.OVERTURNED: _("The reviewer disagrees with the model."),
+    Decision.CANNOT_TELL: _("The reviewer does not agree or disagree with the model."),
+}
 
 
 ENGINE_LANGUAGE = "en"
@@ -66,6 +82,32 @@ ERRORS: dict[str, Promise] = {
 
 def verdict_word(verdict: str) -> str:
     return str(VERDICT_WORDS[verdict])
+
+
+def statement(analysis: Analysis) -> str:
+    """What is said about an analysis in a few words: by reviewers, or else by the model; empty without a result."""
+    if analysis.reviewed_verdict:
+        return human_word(analysis.reviewed_verdict)
+    return verdict_word(analysis.verdict) if analysis.verdict else ""
+
+
+def human_word(verdict: str) -> str:
+    """What reviewers decided, in a word or two."""
+    return str(HUMAN_WORDS[verdict])
+
+
+def human_sentence(verdict: str) -> str:
+    return str(_HUMAN_SENTENCES[verdict])
+
+
+def decision_word(decision: str) -> str:
+    """What reviewers' verdict is to the model's, in a sentence."""
+    return str(DECISION_WORDS[decision])
+
+
+def dispute_word(category: str) -> str:
+    """What a user says is wrong."""
+    return str(Dispute.Category(category).label)
 
 
 def short_word(word: str) -> str:

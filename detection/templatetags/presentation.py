@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from django import template
+from django.utils.html import format_html
 
+from detection import retention
 from detection.reports import card, figures, words
 
 register = template.Library()
@@ -20,9 +23,20 @@ people = register.filter(figures.people)
 worst_first = register.filter(figures.worst_first)
 verdict_word = register.filter(words.verdict_word)
 short_word = register.filter(words.short_word)
+statement = register.filter(words.statement)
+human_word = register.filter(words.human_word)
+human_sentence = register.filter(words.human_sentence)
+decision_word = register.filter(words.decision_word)
+dispute_word = register.filter(words.dispute_word)
 means = register.filter(words.means)
 means_not = register.filter(words.means_not)
 advice = register.filter(words.advice)
+
+
+@register.filter
+def moment(when: datetime) -> str:
+    """A day and time; static/js/times.js writes it in the reader's own time zone."""
+    return format_html('<time datetime="{}">{}</time>', when.isoformat(), retention.moment(when))
 
 
 @register.filter
@@ -33,5 +47,5 @@ def plot_word(name: str) -> str:
 
 @register.filter
 def sentence(result: dict[str, Any]) -> str:
-    """What was found, in one sentence."""
-    return words.verdict_sentence(result["verdict"], result["score"])
+    """What the model found, in one sentence."""
+    return words.verdict_sentence(result["model_verdict"], result["score"])

@@ -115,6 +115,13 @@ def prepare(
         ModelError: the face detector's model is missing.
     """
     media = _limited(read_layout(source, layout), limit, seed)
+    return prepare_media(media, output, options=options, yunet_model=yunet_model)
+
+
+def prepare_media(
+    media: Sequence[Medium], output: Path, *, options: Options = Options(), yunet_model: Path | None = None
+) -> Summary:
+    """The same for media that somebody else has listed; see :func:`prepare`."""
     output.mkdir(parents=True, exist_ok=True)
     detector = _face_detector(options, yunet_model)
     outcomes: dict[str, _Outcome] = {}

@@ -24,28 +24,33 @@ EVENTS = {
 }
 
 
-def record(analysis: Analysis) -> None:
-    """Promise to tell everybody who wants to know how this analysis ended. Call it inside the transaction.
+def record(analysis: Analysis, kind: WebhookEvent.Type | None = None) -> None:
+    """Promise to tell everybody who wants to know what became of this analysis. Call it inside the transaction.
 
     ``analysis`` must be as the row is now.
+
+    Args:
+        kind: what is told; None: how it ended, which alone is told to ``callback_url``.
     """
-    kind = EVENTS[Analysis.Status(analysis.status)]
+    ending = kind is None
+    kind = kind or EVENTS[Analysis.Status(analysis.status)]
     listening = WebhookEndpoint.objects.filter(user_id=analysis.upload.user_id, paused_at=None)
     targets: list[tuple[WebhookEndpoint | None, str]] = [(e, e.url) for e in listening if kind in e.events]
-    if analysis.callback_url:
+    if analysis.callback_url and ending:
         targets.append((None, analysis.callback_url))
     if targets:
-        _promise_all(analysis, targets)
+        _promise_all(analysis, kind, targets)
 
 
 def call_back(analysis: Analysis, url: str) -> None:
     """Tell one address of an analysis that had ended before anybody asked for the call."""
     with transaction.atomic():
-        _promise_all(analysis, [(None, url)])
+        _promise_all(analysis, EVENTS[Analysis.Status(analysis.status)], [(None, url)])
 
 
-def _promise_all(analysis: Analysis, targets: list[tuple[WebhookEndpoint | None, str]]) -> None:
-    kind = EVENTS[Analysis.Status(analysis.status)]
+def _promise_all(
+    analysis: Analysis, kind: WebhookEvent.Type, targets: list[tuple[WebhookEndpoint | None, str]]
+) -> None:
     event = WebhookEvent(user_id=analysis.upload.user_id, analysis=analysis, type=kind, created_at=timezone.now())
     event.body = json.dumps(
         {

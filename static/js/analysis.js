@@ -1,6 +1,7 @@
 /** The page of one analysis: follows it while it runs, then puts the result in place without a reload. */
 
 import { LiveCurve } from "./curve.js";
+import { countDown } from "./countdown.js";
 import { clock } from "./format.js";
 import { follow, isActive } from "./live.js";
 import { notify, offerNotifications } from "./notify.js";
@@ -14,6 +15,7 @@ function start() {
   const root = document.getElementById("analysis");
   const report = JSON.parse(document.getElementById("report").textContent);
   localTimes(root);
+  countDown(root, () => replacePage(root));
   if (isActive(root.dataset.status)) watch(root, report);
   else if (root.dataset.status === "succeeded") showResult(root, report);
 }

@@ -55,3 +55,21 @@ export class Player {
     root.querySelector("#video-error").hidden = false;
   }
 }
+
+/** What is left of a player whose video was deleted: a place in time, for the timeline. */
+export class Place {
+  /** @param {(time: number) => void} onTime */
+  constructor(onTime) {
+    this.onTime = onTime;
+    this.time = 0;
+  }
+
+  seek(time) {
+    this.time = time;
+    this.onTime(time);
+  }
+
+  toggle() {
+    // There is nothing to play.
+  }
+}

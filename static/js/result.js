@@ -2,7 +2,7 @@
 
 import { Inspector } from "./inspector.js";
 import { Overlay } from "./overlay.js";
-import { Player } from "./player.js";
+import { Place, Player } from "./player.js";
 import { Timeline } from "./timeline.js";
 import { Samples } from "./samples.js";
 import { Zoom } from "./zoom.js";
@@ -19,23 +19,22 @@ class View {
   constructor(root, report, samples) {
     this.root = root;
     this.samples = samples;
-    this.overlay = new Overlay(root.querySelector("#stage-inner"), report.media, samples);
     this.inspector = new Inspector(root, samples, (sample) => this.select(sample));
-    root.querySelector("#show-boxes").addEventListener("change", (event) => this.overlay.show(event.target.checked));
-    this.zoom = new Zoom(root, report.media);
-    const video = root.querySelector("#video");
-    if (video) {
-      this.player = new Player(root, video, (time) => this.moved(time));
+    if (!report.media.deleted_at) this.lookInto(root, report); // of a file that is gone there is nothing to mark
+    if (report.media.kind === "video") {
+      const video = root.querySelector("#video");
+      const moved = (time) => this.moved(time);
+      this.player = video ? new Player(root, video, moved) : new Place(moved);
       this.timeline = new Timeline(root.querySelector("#timeline"), report, samples, {
         onSelect: (sample) => this.select(sample),
         onSeek: (time) => this.player.seek(time),
       });
       root.querySelector("#previous-flagged").addEventListener("click", () => this.stepFlagged(-1));
       root.querySelector("#next-flagged").addEventListener("click", () => this.stepFlagged(1));
-      root.querySelector("#play").addEventListener("click", () => this.player.toggle());
+      root.querySelector("#play")?.addEventListener("click", () => this.player.toggle());
       for (const button of root.querySelectorAll("#previous-flagged, #next-flagged")) button.disabled = !samples.flagged.length;
     } else {
-      this.overlay.showAt(0);
+      this.overlay?.showAt(0);
     }
     root.addEventListener("click", (event) => this.clicked(event));
     root.querySelector("#stage-area").addEventListener("keydown", (event) => this.keyed(event));
@@ -43,6 +42,13 @@ class View {
       box.checked = true; // a browser remembers boxes over a reload; what they hid is shown again
       box.addEventListener("change", () => this.show(box.dataset.show, box.checked));
     }
+  }
+
+  /** Boxes over the video or the picture, and a closer look at them. */
+  lookInto(root, report) {
+    this.overlay = new Overlay(root.querySelector("#stage-inner"), report.media, this.samples);
+    root.querySelector("#show-boxes").addEventListener("change", (event) => this.overlay.show(event.target.checked));
+    this.zoom = new Zoom(root, report.media);
   }
 
   /** Starts at the frame that speaks loudest. */
@@ -56,7 +62,7 @@ class View {
     this.player?.seek(sample.time);
     this.timeline?.select(sample);
     this.inspector.show(sample);
-    this.zoom.centre(sample);
+    this.zoom?.centre(sample);
     for (const card of this.root.querySelectorAll(".face-card")) {
       const chosen = Number(card.dataset.frame) === sample.index && card.dataset.track === String(sample.track);
       if (chosen) card.setAttribute("aria-current", "true");
@@ -65,7 +71,7 @@ class View {
   }
 
   moved(time) {
-    this.overlay.showAt(time);
+    this.overlay?.showAt(time);
     this.timeline.showAt(time);
   }
 
@@ -81,7 +87,7 @@ class View {
     for (const card of this.root.querySelectorAll(`.face-card[data-track="${track}"]`)) card.parentElement.hidden = !visible;
     this.timeline?.chooseLanes();
     this.timeline?.redraw();
-    this.overlay.showAt(this.player?.time ?? 0);
+    this.overlay?.showAt(this.player?.time ?? 0);
   }
 
   step(direction) {
@@ -95,11 +101,13 @@ class View {
     const keys = {
       n: () => this.step(1),
       p: () => this.step(-1),
-      "+": () => this.zoom.by(1),
-      "=": () => this.zoom.by(1), // the key of "+" without Shift
-      "-": () => this.zoom.by(-1),
-      0: () => this.zoom.reset(),
     };
+    if (this.zoom) {
+      keys["+"] = () => this.zoom.by(1);
+      keys["="] = keys["+"]; // the key of "+" without Shift
+      keys["-"] = () => this.zoom.by(-1);
+      keys[0] = () => this.zoom.reset();
+    }
     // A video that has the focus itself plays and pauses by its own.
     if (this.player && event.target.id === "stage-area") keys[" "] = () => this.player.toggle();
     const act = keys[event.key.toLowerCase()];

@@ -3,5 +3,5 @@
 const format = new Intl.DateTimeFormat(document.documentElement.lang || "en", { dateStyle: "medium", timeStyle: "short" });
 
 export function localTimes(root) {
-  for (const time of root.querySelectorAll("time[datetime]")) time.textContent = format.format(new Date(time.dateTime));
+  for (const time of root.querySelectorAll("time[datetime]:not([data-countdown])")) time.textContent = format.format(new Date(time.dateTime));
 }

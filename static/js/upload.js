@@ -103,6 +103,7 @@ class Row {
     const request = new XMLHttpRequest(); // fetch() tells nothing about how much was sent
     this.request = request;
     const data = new FormData();
+    for (const [name, value] of new FormData(form)) if (name !== "file") data.append(name, value);
     data.append("file", this.file, this.file.name);
     request.open("POST", form.action);
     request.setRequestHeader("Accept", "application/json");

@@ -110,6 +110,14 @@ def test_the_first_user_is_made_once_and_can_sign_in(client: Client, capsys):
     assert User.objects.count() == 1
 
 
+def test_the_first_user_need_not_confirm_an_address_that_may_lead_nowhere(client: Client, capsys, settings):
+    settings.ACCOUNT_EMAIL_VERIFICATION = "mandatory"
+    call_command("first_user")
+    email, password = re.search(r"e-mail\s+(\S+)\s+password\s+(\S+)", capsys.readouterr().out).groups()
+    login(client, email, password)
+    assert client.get("/admin/").status_code == 200
+
+
 def test_an_inactive_user_cannot_sign_in(client: Client):
     make_user("ann@example.org", is_active=False)
     login(client, "ann@example.org", PASSWORD)

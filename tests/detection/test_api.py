@@ -64,7 +64,13 @@ def test_a_result(owner_client: Client, owner: User):
         "fps": None,
         "name": "face.jpg",
         "url": f"{base}/source",
+        "retain_seconds": 3600,
+        "expires_at": None,
+        "held_until": None,
+        "deleted_at": None,
+        "deleted_reason": None,
     }
+    assert body["pictures"] == {"expires_at": None, "deleted_at": None}
     assert body["error"] is None
     result = body["result"]
     assert (result["verdict"], result["score"], result["threshold"]) == ("manipulated", 0.91, 0.8)
@@ -99,7 +105,7 @@ def test_a_large_result_takes_as_many_queries_as_a_small_one(owner: User, django
     for tracks, frames in ((1, 1), (5, 60)):
         analysis = factories.make_result(owner, tracks=tracks, frames=frames)
         analysis = Analysis.objects.select_related("upload").get(pk=analysis.pk)
-        with django_assert_num_queries(2):
+        with django_assert_num_queries(3):
             assert len(analysis_payload(analysis)["result"]["frames"]) == frames
     assert FaceScore.objects.count() == 301
 

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from django.conf import LazySettings
 from django.test import Client
+from django.utils import timezone
 from dramatiq.middleware import TimeLimitExceeded
 
 from accounts.models import User
@@ -109,6 +110,16 @@ def quota_exceeded(scene: Scene) -> Any:
     return scene.send()
 
 
+def storage_full(scene: Scene) -> Any:
+    scene.settings.STORAGE_BYTES = 1
+    return scene.send()
+
+
+def media_deleted(scene: Scene) -> Any:
+    upload = factories.make_upload(scene.owner, media_deleted_at=timezone.now())
+    return scene.client.post(f"{LIST}{factories.make_analysis(upload=upload, status='failed').pk}/retry/")
+
+
 def server_error(scene: Scene) -> Any:
     def bug(*args: Any) -> None:
         raise RuntimeError("a bug")
@@ -148,6 +159,8 @@ PROVOKED: dict[str, Callable[[Scene], Any]] = {
     "analysis_failed": analysis_failed,
     "too_many_requests": too_many_requests,
     "quota_exceeded": quota_exceeded,
+    "storage_full": storage_full,
+    "media_deleted": media_deleted,
     "server_error": server_error,
     "not_ready": not_ready,
 }

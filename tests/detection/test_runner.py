@@ -345,7 +345,7 @@ def test_the_actor_runs_what_the_message_names(monkeypatch):
     monkeypatch.setattr(runner.run, "__kwdefaults__", {"engine": FakePipeline()})
     analysis = factories.make_analysis()
     broker = dramatiq.get_broker()
-    monkeypatch.setattr("django.conf.settings.SWEEP_SECONDS", 3600)
+    monkeypatch.setattr("django.conf.settings.JOBS", ())
     worker = dramatiq.Worker(broker, worker_threads=1, worker_timeout=100)
     worker.start()
     try:

@@ -112,10 +112,10 @@ async def test_an_event_that_the_snapshot_already_holds_is_not_repeated(owner: U
     analysis = await sync_to_async(factories.make_analysis)(owner, status="running", revision=5)
     find = selectors.find_analysis
 
-    def changed_before_read(user, analysis_id):
+    def changed_before_read(user, analysis_id, **how):
         Analysis.objects.filter(pk=analysis_id).update(revision=6, frames_done=1, frames_total=2)
         progress.publish(analysis_id, progress.updated(Analysis.objects.get(pk=analysis_id)))
-        return find(user, analysis_id)
+        return find(user, analysis_id, **how)
 
     monkeypatch.setattr(selectors, "find_analysis", changed_before_read)
     socket = await opened(owner, analysis)

@@ -155,6 +155,24 @@ def test_a_worker_that_is_stopped_hands_its_work_to_another(person: Person, serv
         second.stop()
 
 
+def test_of_two_workers_one_cleans_up_and_the_other_takes_over(person: Person, server: Server):
+    """The one that leads is killed; its lease runs out, and files go on being deleted."""
+    workers = [Worker(server.environment, server.log)]
+    try:
+        for _ in range(2):
+            sent = person.post("grey.jpg", factories.jpeg((320, 240)), retain_seconds="0", force="true")
+            assert sent.status_code == 202, sent.text
+            gone = person.wait(sent.json()["id"], lambda found: found["media"]["deleted_at"] is not None)
+            assert (gone["status"], gone["media"]["deleted_reason"]) == ("succeeded", "expired")
+            assert person.http.get(f"/media/{gone['id']}/source").json()["code"] == "media_deleted"
+            workers.append(Worker(server.environment, server.log))
+            if len(workers) == 2:
+                workers[0].kill()
+    finally:
+        for worker in workers[1:]:
+            worker.stop()
+
+
 RACE = """
 import django
 django.setup()

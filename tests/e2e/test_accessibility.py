@@ -41,7 +41,7 @@ def pages(page: Page, files: dict[str, Path]) -> Iterator[tuple[str, str]]:
 def test_pages_of_everybody(new_context: NewContext) -> None:
     for scheme, width in LOOKS:
         page = new_context(color_scheme=scheme, viewport={"width": width, "height": 900}).new_page()
-        for name, address in {**FOR_EVERYBODY, "model": "/model/"}.items():
+        for name, address in {**FOR_EVERYBODY, "model": "/model/", "privacy": "/privacy/"}.items():
             page.goto(address)
             assert violations(page) == [], f"{name}, {scheme}, {width}"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from argparse import ArgumentParser
 
+from allauth.account.models import EmailAddress
 from django.core.management.base import BaseCommand
 from django.db import transaction
 
@@ -22,7 +23,9 @@ class Command(BaseCommand):
             if User.objects.exists():
                 return  # said nothing on purpose: `make run` calls this at every start
             password = secrets.token_urlsafe(12)
-            User.objects.create_superuser(email, password)
+            user = User.objects.create_superuser(email, password)
+            # Whoever may run this vouches for the address: there may be no e-mail yet to confirm it by.
+            EmailAddress.objects.create(user=user, email=user.email, verified=True, primary=True)
         self.stdout.write(
             f"The first administrator was created. This is shown only once:\n"
             f"  e-mail    {email}\n  password  {password}"

@@ -88,8 +88,11 @@ class EmbeddedWorker:
     def __init__(self) -> None:
         self._broker = dramatiq.get_broker()
         self._workers = [
-            dramatiq.Worker(self._broker, queues={queue}, worker_threads=1, worker_timeout=200)
-            for queue in (tasks.analyse.queue_name, tasks.deliver.queue_name)
+            dramatiq.Worker(self._broker, queues=queues, worker_threads=1, worker_timeout=200)
+            for queues in (
+                {tasks.analyse.queue_name},
+                {tasks.deliver.queue_name, tasks.tell_ended.queue_name},
+            )
         ]
 
     def start(self) -> None:

@@ -40,7 +40,7 @@ def test_a_webhook_from_its_beginning_to_its_end(owner_client: Client):
     assert (made.status_code, made["Cache-Control"]) == (201, "no-store")
     webhook = made.json()
     assert webhook["secret"].startswith("whsec_")
-    assert webhook["events"] == ["analysis.completed", "analysis.failed", "analysis.cancelled"]
+    assert webhook["events"] == ["analysis.completed", "analysis.failed", "analysis.cancelled", "analysis.reviewed"]
     one = f"{API}{webhook['id']}/"
     assert owner_client.get(API).json() == [owner_client.get(one).json()]
     assert "secret" not in owner_client.get(one).json()

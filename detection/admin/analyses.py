@@ -12,21 +12,11 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 from detection import services
-from detection.models import Analysis, FaceTrack, Upload, WebhookDelivery, WebhookEndpoint
+from detection.admin.readonly import ReadOnly, staff
+from detection.models import Analysis, AuditEntry, FaceTrack, Upload
 from detection.problems import Refused
 from detection.reports.figures import decimals
-
-
-class ReadOnly:
-    """Rows are made by uploads and workers; editing them by hand would make the record untrue."""
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        del request, obj
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        del request, obj
-        return False
+from detection.review import audit
 
 
 class FaceTrackInline(ReadOnly, admin.TabularInline):
@@ -79,17 +69,21 @@ class AnalysisAdmin(ReadOnly, admin.ModelAdmin):
             return "–"
         return decimals((analysis.finished_at - analysis.started_at).total_seconds(), 1)
 
-    @admin.action(description=_("Cancel selected analyses"))
+    def has_act_permission(self, request: HttpRequest) -> bool:
+        """Whoever may only look at this list leaves what is somebody else's as it is."""
+        return request.user.has_perm("detection.change_analysis")
+
+    @admin.action(description=_("Cancel selected analyses"), permissions=["act"])
     def cancel(self, request: HttpRequest, queryset: QuerySet[Analysis]) -> None:
-        done = self._each(request, queryset, services.cancel)
+        done = self._each(request, queryset, services.cancel, audit.Action.CANCEL)
         self.message_user(request, ngettext("%d cancelled.", "%d cancelled.", done) % done, messages.SUCCESS)
 
-    @admin.action(description=_("Run selected analyses again"))
+    @admin.action(description=_("Run selected analyses again"), permissions=["act"])
     def run_again(self, request: HttpRequest, queryset: QuerySet[Analysis]) -> None:
-        done = self._each(request, queryset, services.retry)
+        done = self._each(request, queryset, services.retry, audit.Action.RERUN)
         self.message_user(request, ngettext("%d sent again.", "%d sent again.", done) % done, messages.SUCCESS)
 
-    def _each(self, request: HttpRequest, queryset: QuerySet[Analysis], service: Any) -> int:
+    def _each(self, request: HttpRequest, queryset: QuerySet[Analysis], service: Any, action: AuditEntry.Action) -> int:
         """Returns for how many it was done, and says for how many it was not."""
         refused = 0
         for analysis in queryset.select_related("upload"):
@@ -97,6 +91,8 @@ class AnalysisAdmin(ReadOnly, admin.ModelAdmin):
                 service(analysis=analysis)
             except Refused:
                 refused += 1
+            else:
+                audit.record(action, analysis, actor=staff(request))
         if refused:
             left = ngettext(
                 "%d could not be, in its present state.", "%d could not be, in their present state.", refused
@@ -106,12 +102,12 @@ class AnalysisAdmin(ReadOnly, admin.ModelAdmin):
 
     # Deleting goes through the service, which also removes the files.
     def delete_model(self, request: HttpRequest, obj: Analysis) -> None:
-        del request
+        audit.record(audit.Action.DELETE, obj, actor=staff(request))
         services.delete(analysis=obj)
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Analysis]) -> None:
-        del request
         for analysis in queryset.select_related("upload"):
+            audit.record(audit.Action.DELETE, analysis, actor=staff(request))
             services.delete(analysis=analysis)
 
 
@@ -145,26 +141,3 @@ class UploadAdmin(ReadOnly, admin.ModelAdmin):
     @admin.display(description=_("analyses"), ordering="analyses_count")
     def analyses_count(self, upload: Any) -> int:
         return int(upload.analyses_count)
-
-
-@admin.register(WebhookEndpoint)
-class WebhookEndpointAdmin(ReadOnly, admin.ModelAdmin):
-    """Who is told, and who was paused. Its fields leave the secrets out: they are no business of an administrator's."""
-
-    list_display = ("url", "user", "events", "paused_at", "pause_reason", "given_up", "created_at")
-    list_filter = ("pause_reason", "created_at")
-    search_fields = ("id", "url", "user__email")
-    list_select_related = ("user",)
-    fields = list_display
-
-
-@admin.register(WebhookDelivery)
-class WebhookDeliveryAdmin(ReadOnly, admin.ModelAdmin):
-    """What was sent, and what became of it."""
-
-    list_display = ("created_at", "event", "url", "status", "attempts", "answer_code", "next_try_at")
-    list_filter = ("status", "answer_code", "created_at")
-    search_fields = ("id", "url", "event__id", "event__user__email")
-    date_hierarchy = "created_at"
-    list_select_related = ("event",)
-    fields = (*list_display, "endpoint", "note", "ended_at")

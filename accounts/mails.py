@@ -1,0 +1,38 @@
+"""E-mail: plain text, in its reader's language."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from django.conf import settings
+from django.core.mail import send_mail
+from django.template.loader import render_to_string
+from django.utils import translation
+
+from accounts.models import User
+from accounts.preferences import language_for
+
+logger = logging.getLogger(__name__)
+
+
+def address_of(path: str) -> str:
+    """A link for an e-mail; empty if the site does not know its own address (``VERIFRAME_SITE_URL``)."""
+    return f"{settings.SITE_URL.rstrip('/')}{path}" if settings.SITE_URL else ""
+
+
+def send(user: User, template: str, context: dict[str, Any], *, to: str = "") -> None:
+    """Write to a user.
+
+    Args:
+        template: ``templates/mails/<template>.txt``; its first line is the subject.
+        to: the address, if it is no longer the user's.
+
+    Raises:
+        OSError, smtplib.SMTPException: it could not be handed over.
+    """
+    with translation.override(language_for(user)):
+        text = render_to_string(f"mails/{template}.txt", {"user": user, **context})
+    subject, _line, body = text.strip().partition("\n")
+    send_mail(settings.ACCOUNT_EMAIL_SUBJECT_PREFIX + subject.strip(), body.strip() + "\n", None, [to or user.email])
+    logger.info("user %s: e-mail %r sent", user.pk, template)

@@ -1,0 +1,71 @@
+"""Who may do what: users, reviewers, administrators.
+
+A reviewer is a member of the group ``reviewers``, which every migration makes sure of, and may enter the admin. What
+the group may do there are permissions like any others: an administrator can add to them.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from django.contrib.auth.models import Group, Permission
+from django.db import models, transaction
+from django.utils.translation import gettext_lazy as _
+
+from accounts.models import User
+
+logger = logging.getLogger(__name__)
+
+REVIEWERS = "reviewers"
+REVIEW = "review_analysis"  # declared by detection, of which this app knows nothing else
+
+
+class Role(models.TextChoices):
+    USER = "user", _("user")
+    REVIEWER = "reviewer", _("reviewer")
+    ADMINISTRATOR = "administrator", _("administrator")
+
+
+class LastAdministrator(Exception):  # noqa: N818
+    """Without this one nobody could administer the site."""
+
+
+def role_of(user: User) -> Role:
+    if user.is_active and user.is_superuser:
+        return Role.ADMINISTRATOR
+    if user.is_active and user.groups.filter(name=REVIEWERS).exists():
+        return Role.REVIEWER
+    return Role.USER
+
+
+def is_last_administrator(user: User) -> bool:
+    others = User.objects.filter(is_superuser=True, is_active=True).exclude(pk=user.pk)
+    return user.is_superuser and user.is_active and not others.exists()
+
+
+@transaction.atomic
+def set_role(user: User, role: Role) -> None:
+    """Give somebody this role and take the other ones away. Raises LastAdministrator."""
+    if role != Role.ADMINISTRATOR and is_last_administrator(user):
+        raise LastAdministrator
+    reviewers = ensure_reviewers()
+    user.is_superuser = role == Role.ADMINISTRATOR
+    user.is_staff = role != Role.USER
+    user.save(update_fields=["is_superuser", "is_staff"])
+    if role == Role.REVIEWER:
+        user.groups.add(reviewers)
+    else:
+        user.groups.remove(reviewers)
+    logger.info("user %s is now: %s", user.pk, role)
+
+
+def ensure_reviewers(**signal: Any) -> Group:
+    """The group, made if it is missing, with what reviewers may do.
+
+    Also a receiver of ``post_migrate``, of every app, because permissions come into being there.
+    """
+    del signal
+    group, _created = Group.objects.get_or_create(name=REVIEWERS)
+    group.permissions.add(*Permission.objects.filter(codename=REVIEW, content_type__app_label="detection"))
+    return group

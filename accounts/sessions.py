@@ -1,0 +1,26 @@
+"""Where users are signed in: rows that tell of it go when the session does."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from allauth.usersessions.models import UserSession
+from django.conf import settings
+from django.contrib.sessions.models import Session
+from django.http import HttpRequest
+from django.utils import timezone
+
+
+def forget_ended() -> None:
+    """Remove sessions that ran out, and the addresses and browsers of all that are no more; see ``settings.JOBS``."""
+    import_module(settings.SESSION_ENGINE).SessionStore.clear_expired()
+    alive = Session.objects.filter(expire_date__gt=timezone.now()).values("session_key")
+    UserSession.objects.exclude(session_key__in=alive).delete()
+
+
+def forget_this(request: HttpRequest | None, **signal: Any) -> None:
+    """Receiver of ``user_logged_out``, which comes before the session is emptied."""
+    del signal
+    if request is not None and (key := request.session.session_key):
+        UserSession.objects.filter(session_key=key).delete()

@@ -1,0 +1,41 @@
+"""Everything goes away: the file first, its pictures later, the result last; see ``periods`` and ``ending``."""
+
+from detection.retention.ending import delete_file, delete_pictures, end_now, extend, hold, receipt, release
+from detection.retention.periods import (
+    checked,
+    choose_usual,
+    ended,
+    file_due,
+    gone,
+    keep_for,
+    kept_for,
+    lock_owner,
+    moment,
+    offered,
+    usual,
+    why_gone,
+)
+from detection.retention.storage import remove_folder
+
+__all__ = [
+    "checked",
+    "choose_usual",
+    "delete_file",
+    "delete_pictures",
+    "end_now",
+    "ended",
+    "extend",
+    "file_due",
+    "gone",
+    "hold",
+    "keep_for",
+    "kept_for",
+    "lock_owner",
+    "moment",
+    "offered",
+    "receipt",
+    "release",
+    "remove_folder",
+    "usual",
+    "why_gone",
+]

@@ -1,0 +1,1 @@
+"""People judge what the model judged: queue, opinions, decisions, disputes, the log, and what is learnt from them."""

@@ -1,0 +1,120 @@
+"""What reviewers decided and users allow, as labelled face crops that ``detection.training`` reads.
+
+Faces are cut by the training's own code, out of the file or, where that is deleted, out of the crops that are still
+kept; the latter are a collection of their own, because they show less around a face. Not for the web process: it loads
+OpenCV.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from django.conf import settings
+
+from detection.engine.types import Verdict
+from detection.models import Analysis, FaceScore, Upload
+from detection.review import audit
+from detection.training.layouts import Medium, in_validation
+from detection.training.prepare import Options, Summary, prepare_media
+
+LABELS: Final = {Verdict.AUTHENTIC: 0, Verdict.MANIPULATED: 1}
+METHODS: Final = ("real", "manipulated")
+FILES, CROPS = "reviewed", "reviewed-crops"  # the collections' names
+OPTIONS: Final = Options()
+
+
+@dataclass(slots=True)
+class Export:
+    """What was written, and what was left out and why."""
+
+    summary: Summary
+    analyses: int
+    left_out: Counter[str] = field(default_factory=Counter)
+
+
+def export(output: Path) -> Export:
+    """Write manifest and crops of everything that is decided and allowed.
+
+    Args:
+        output: a new or empty folder: crops of an earlier export may be of users who have changed their minds since.
+
+    Raises:
+        FileExistsError: there is something in it.
+    """
+    if output.exists() and any(output.iterdir()):
+        raise FileExistsError(f"{output} is not empty")
+    left_out: Counter[str] = Counter()
+    media: list[Medium] = []
+    used: list[Analysis] = []
+    for analysis in _decided(left_out):
+        found = _media(analysis, left_out)
+        media += found
+        used += [analysis] if found else []
+    summary = prepare_media(media, output, options=OPTIONS)
+    for analysis in used:
+        audit.record(audit.Action.EXPORT, analysis, after={"verdict": analysis.reviewed_verdict})
+    return Export(summary, len(used), left_out)
+
+
+def _decided(left_out: Counter[str]) -> Iterator[Analysis]:
+    """One decided analysis for each file whose user allows it, the latest."""
+    rows = Analysis.objects.exclude(reviewed_verdict="").select_related("upload").order_by("-reviewed_at")
+    seen: set[object] = set()
+    for analysis in rows.iterator():
+        if analysis.upload.consented_at is None:
+            left_out["no consent"] += 1
+        elif not analysis.cases.filter(is_current=True, decided_at__isnull=False).exists():
+            left_out["disputed"] += 1
+        elif analysis.upload_id not in seen:
+            seen.add(analysis.upload_id)
+            yield analysis
+
+
+def _media(analysis: Analysis, left_out: Counter[str]) -> list[Medium]:
+    """What faces can be cut out of; nothing, with the reason counted, where there is no such thing or no label."""
+    label = LABELS.get(Verdict(analysis.reviewed_verdict))
+    if label is None:
+        left_out["nobody can tell"] += 1
+        return []
+    if label and analysis.tracks.count() > 1:
+        left_out["several people, and which is manipulated was not said"] += 1
+        return []
+    upload = analysis.upload
+    if upload.media_deleted_at is None and Path(upload.file.path).is_file():
+        return [_medium(upload, label, FILES, Path(upload.file.path), str(upload.pk))]
+    crops = [_medium(upload, label, CROPS, path, f"{upload.pk}-{path.stem}") for path in _kept_crops(analysis)]
+    if not crops:
+        left_out["file and crops are deleted"] += 1
+    return crops
+
+
+def _medium(upload: Upload, label: int, dataset: str, path: Path, source: str) -> Medium:
+    group = _pseudonym(upload.user_id)
+    split = "val" if in_validation(f"{FILES}/{group}") else "train"
+    return Medium(path, label, dataset, METHODS[label], split, group, source)
+
+
+def _pseudonym(user_id: int) -> str:
+    """Who sent it, so that nobody is trained on and validated on; without this site's key it leads to nobody."""
+    return hmac.digest(settings.SECRET_KEY.encode(), f"export-{user_id}".encode(), hashlib.sha256).hex()[:16]
+
+
+def _kept_crops(analysis: Analysis) -> list[Path]:
+    """Crops of the person who is seen most often, evenly over the video, as many as are taken of a file.
+
+    Faces that were smaller than what the training keeps were enlarged for the network and are left out.
+    """
+    scores = FaceScore.objects.filter(track__analysis=analysis, has_pictures=True, face_size__gte=OPTIONS.min_face)
+    tracks: dict[int, list[int]] = {}
+    for track, number in scores.order_by("time", "number").values_list("track_id", "number"):
+        tracks.setdefault(track, []).append(number)
+    numbers = max(tracks.values(), key=len, default=[])
+    step = max(1, -(-len(numbers) // OPTIONS.frames))
+    folder = Path(settings.MEDIA_ROOT, analysis.folder, "faces")
+    return [path for number in numbers[::step] if (path := folder / f"{number}.jpg").is_file()]

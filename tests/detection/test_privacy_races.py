@@ -1,0 +1,73 @@
+"""An account that is deleted while something is being done for its user: no orphan, and no error to whoever deletes it.
+
+See ``retention/test_races.py``; run on PostgreSQL by ``test_privacy_races_on_postgresql.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from django.db import IntegrityError
+
+from accounts.models import User
+from detection import runner, services, validators
+from detection.models import Analysis, DailyUse, FaceTrack, Upload, WebhookEndpoint, WebhookEvent
+from detection.privacy import erasure
+from tests import factories
+from tests.detection.retention.test_races import at_once
+from tests.fakes import FakePipeline
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+ROUNDS = 5
+
+
+@pytest.fixture
+def nothing_left(media_root: Path) -> Callable[[], None]:
+    def check() -> None:
+        for model in (User, Upload, Analysis, FaceTrack, DailyUse, WebhookEvent, WebhookEndpoint):
+            assert not model._base_manager.exists(), model
+        assert [path for path in media_root.rglob("*") if path.is_file()] == []
+
+    return check
+
+
+@pytest.mark.parametrize("_round", range(ROUNDS))
+def test_erasing_while_a_worker_finishes(_round: int, owner: User, nothing_left: Callable[[], None]):
+    WebhookEndpoint.objects.create(user=owner, url="https://example.org/hook")  # so that the end refers to the user
+    rows = [factories.make_analysis(owner) for _number in range(3)]
+
+    def work() -> None:
+        for row in rows:
+            runner.run(row.pk, engine=FakePipeline())
+
+    assert at_once(work, lambda: erasure.erase(user=owner)) == []
+    nothing_left()
+
+
+@pytest.mark.parametrize("_round", range(ROUNDS))
+def test_erasing_while_uploads_arrive(_round: int, owner: User, nothing_left: Callable[[], None]):
+    """Who uploads for an account that is going may be refused in any way; nothing may stay of it."""
+    services.submit(user=owner, upload=validators.accept(factories.uploaded()))  # the day's row is there
+    late: list[BaseException] = []
+
+    def send() -> None:
+        try:
+            for _number in range(5):
+                services.submit(user=owner, upload=validators.accept(factories.uploaded()))
+        except (IntegrityError, User.DoesNotExist) as error:
+            late.append(error)
+
+    assert at_once(send, lambda: erasure.erase(user=owner)) == []
+    erasure.erase(user=owner)
+    nothing_left()
+
+
+@pytest.mark.parametrize("_round", range(ROUNDS))
+def test_erasing_twice_at_once(_round: int, owner: User, nothing_left: Callable[[], None]):
+    analysis = factories.make_result(owner)
+    acts = [lambda: erasure.erase(user=owner), lambda: erasure.erase(user=owner)]
+    assert at_once(*acts, lambda: services.delete(analysis=analysis)) == []
+    nothing_left()
