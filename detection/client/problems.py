@@ -24,6 +24,8 @@ ADVICE = {
     "not_found": "Was it deleted, or does it belong to somebody else?",
     "method_not_allowed": "Is --server the address of a Veriframe server?",
     "conflict": "",
+    "storage_full": "Delete files on the account page, or wait until they go by themselves.",
+    "media_deleted": "Send the file once more.",
     "idempotency_key_reused": "",
     "idempotency_key_in_use": "",
     "analysis_failed": "",

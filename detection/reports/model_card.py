@@ -217,7 +217,10 @@ def _left_out(facts: Json) -> Section:
         for row in (facts.get("leave_one_out") or {}).get("rows", ())
     ]
     head = [_("Left out and tested on"), _("Genuine"), _("Manipulated"), "AUC"]
-    intro = _("Trained without one manipulation and tested on it: the nearest thing to meeting a new method.")
+    intro = _(
+        "Trained without one manipulation and tested on it: the nearest thing to meeting a new method. These are other "
+        "networks of the same making; the one that judges here has seen all of them."
+    )
     tables = [Table(_("Leave one out"), head, rows)] if rows else []
     return Section("leave-one-out", _("Manipulations that it never saw"), intro if rows else "", tables=tables)
 

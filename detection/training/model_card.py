@@ -319,13 +319,19 @@ def _left_out(result: Facts | None) -> str:
     if not result:
         return ""
     rows = result["rows"]
-    mean = float(np.mean([row["auc"]["value"] for row in rows]))
+    several = [row for row in rows if "left out" in row["left_out"]]  # as `held-out` names them
+    means = [
+        f"{what} {np.mean([row['auc']['value'] for row in group]):.3f}"
+        for what, group in (("one at a time", [row for row in rows if row not in several]), ("all at once", several))
+        if group
+    ]
     return (
-        tables.grid(
+        "None of these runs is the network that is served: that one has seen them all.\n\n"
+        + tables.grid(
             ("left out and tested on", "real", "fake", "AUC"),
             ((row["left_out"], row["real"], row["fake"], tables.interval(row["auc"])) for row in rows),
         )
-        + f"\n\nMean: {mean:.3f}."
+        + f"\n\nMean: {', '.join(means)}."
     )
 
 

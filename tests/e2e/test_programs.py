@@ -28,7 +28,7 @@ def test_a_token_is_made_used_and_revoked_without_javascript(
     context = new_context(site=hasty, java_script_enabled=False, viewport={"width": width, "height": 900})
     page = sign_up(context)
     page.get_by_role("link", name="Account").click()
-    page.get_by_role("link", name="API tokens").click()
+    page.get_by_role("link", name="API tokens", exact=True).click()
     page.get_by_label("Name").fill("nightly job")
     page.get_by_role("button", name="Create token").click()
     key = page.locator("#token-key").inner_text()
