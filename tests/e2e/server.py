@@ -46,7 +46,7 @@ class Server:
             **NO_LIMITS,
             **settings,
         }
-        self._manage("migrate", "--verbosity", "0")
+        self.manage("migrate", "--verbosity", "0")
 
     def __enter__(self) -> Self:
         self.start()
@@ -102,7 +102,8 @@ class Server:
         finally:
             connection.close()
 
-    def _manage(self, *command: str) -> None:
+    def manage(self, *command: str) -> None:
+        """Run one of its ``manage.py`` commands."""
         subprocess.run(
             [sys.executable, "manage.py", *command], cwd=ROOT, env=self.environment, check=True, timeout=START_SECONDS
         )

@@ -19,7 +19,7 @@ def reviewer_in(context: BrowserContext, server: Server) -> Page:
     page = sign_up(context)
     page.goto("/")
     ((email,),) = server.rows("SELECT email FROM accounts_user ORDER BY id DESC LIMIT 1")
-    server._manage("set_role", email, "reviewer")
+    server.manage("set_role", email, "reviewer")
     return page
 
 
@@ -68,7 +68,7 @@ def test_a_user_objects_and_two_reviewers_answer(new_context: NewContext, server
         reviewer.get_by_role("heading", name="Your verdict").click()
         reviewer.keyboard.press("t")
         reviewer.keyboard.press("Enter")
-        expect(reviewer.get_by_text("Stored")).to_be_visible()
+        expect(reviewer.get_by_text(f"{portrait.name}: Stored")).to_be_visible()
 
     user.goto("/analyses/")
     expect(user.get_by_text("New: reviewed")).to_be_visible()
