@@ -5,19 +5,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from allauth.account.admin import EmailAddressAdmin as AllauthEmailAddressAdmin
+from allauth.account.models import EmailAddress
 from allauth.mfa.models import Authenticator
 from allauth.usersessions.models import UserSession
 from django.conf import settings
 from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.forms import AdminUserCreationForm, UserChangeForm
+from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.module_loading import import_string
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from accounts.admin_log import Unnamed
 from accounts.models import ApiToken, User
+from accounts.roles import is_last_administrator
 
 
 class CreateForm(AdminUserCreationForm):
@@ -31,10 +36,21 @@ class ChangeForm(UserChangeForm):
         model = User
         fields = "__all__"
 
+    def clean(self) -> dict[str, Any]:
+        found: dict[str, Any] = super().clean() or self.cleaned_data
+        stays = all(found.get(right, True) for right in ("is_active", "is_staff", "is_superuser"))
+        if not stays and is_last_administrator(self.instance):
+            raise ValidationError(gettext("This is the only administrator. Make somebody else one first."))
+        return found
+
 
 @admin.register(User)
-class UserAdmin(DjangoUserAdmin):
-    """Django's own, by e-mail address. Deleting erases: rows of others' apps and files go, too (``settings.ERASE``)."""
+class UserAdmin(Unnamed, DjangoUserAdmin):
+    """Django's own, by e-mail address. Deleting erases: rows of others' apps and files go, too (``settings.ERASE``).
+
+    An address is not changed here: what allauth knows of the old one would still set a new password. Users do it
+    themselves, by a link that is sent to the new one.
+    """
 
     form = ChangeForm
     add_form = CreateForm
@@ -51,6 +67,10 @@ class UserAdmin(DjangoUserAdmin):
         (_("Dates"), {"fields": ("date_joined", "last_login")}),
     )
     add_fieldsets = ((None, {"classes": ("wide",), "fields": ("email", "usable_password", "password1", "password2")}),)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> tuple[str, ...]:
+        fixed = tuple(super().get_readonly_fields(request, obj))
+        return fixed if obj is None else ("email", *fixed)
 
     def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
         """Administrators only, and not oneself: for that the account page asks for the password."""
@@ -73,7 +93,7 @@ class UserAdmin(DjangoUserAdmin):
 
 
 @admin.register(ApiToken)
-class ApiTokenAdmin(admin.ModelAdmin):
+class ApiTokenAdmin(Unnamed, admin.ModelAdmin):
     """Whose programs come in, and a way to shut them out. Keys cannot be read, so none can be made here either."""
 
     list_display = ("name", "user", "token_key", "created", "last_used", "expiry")
@@ -91,7 +111,7 @@ class ApiTokenAdmin(admin.ModelAdmin):
         return False
 
 
-class LookedAt:
+class LookedAt(Unnamed):
     """Made by people as they sign in; the admin can only end it."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
@@ -101,6 +121,14 @@ class LookedAt:
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         del request, obj
         return False
+
+
+admin.site.unregister(EmailAddress)  # allauth's leaves addresses in the log
+
+
+@admin.register(EmailAddress)
+class EmailAddressAdmin(Unnamed, AllauthEmailAddressAdmin):
+    """Which addresses are confirmed."""
 
 
 admin.site.unregister(Authenticator)  # allauth's shows the key that makes the codes

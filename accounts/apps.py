@@ -1,7 +1,7 @@
-from allauth.account.signals import user_signed_up
+from allauth.account.signals import password_reset, user_signed_up
 from django.apps import AppConfig
 from django.contrib.admin import apps as admin_apps
-from django.contrib.auth.signals import user_logged_out
+from django.contrib.auth.signals import user_logged_in, user_logged_out
 from django.db.models.signals import post_migrate
 from django.utils.translation import gettext_lazy as _
 
@@ -17,9 +17,11 @@ class AccountsConfig(AppConfig):
 
     def ready(self) -> None:
         # Models, and what imports them, are there only now.
-        from accounts import preferences, roles, sessions  # noqa: PLC0415
+        from accounts import preferences, roles, sessions, tokens  # noqa: PLC0415
 
         # After every app's: which of them brings the permissions is none of this app's business.
         post_migrate.connect(roles.ensure_reviewers, dispatch_uid="accounts.reviewers")
+        user_logged_in.connect(sessions.note_sign_in, dispatch_uid="accounts.signed_in")
+        password_reset.connect(tokens.revoke_all, dispatch_uid="accounts.tokens")
         user_logged_out.connect(sessions.forget_this, dispatch_uid="accounts.sessions")
         user_signed_up.connect(preferences.remember_language, dispatch_uid="accounts.language")

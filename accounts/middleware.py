@@ -13,6 +13,7 @@ from django.conf import settings
 from django.contrib.auth.models import AnonymousUser
 from django.core.cache import cache
 from django.core.exceptions import ImproperlyConfigured, PermissionDenied
+from django.db import IntegrityError
 from django.http import HttpRequest
 from django.utils import translation
 from django.utils.deprecation import MiddlewareMixin
@@ -81,5 +82,7 @@ class SessionsSeen(MiddlewareMixin):
                 UserSession.objects.create_from_request(request)
         except (RedisError, OSError) as error:
             logger.warning("session not noted: %s", error)
+        except IntegrityError:
+            logger.debug("session not noted: its account was deleted in this moment")
         except (PermissionDenied, ImproperlyConfigured):
             logger.debug("session not noted: it has no address")  # over a Unix socket, see detection.limits

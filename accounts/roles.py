@@ -40,8 +40,15 @@ def role_of(user: User) -> Role:
 
 
 def is_last_administrator(user: User) -> bool:
-    others = User.objects.filter(is_superuser=True, is_active=True).exclude(pk=user.pk)
-    return user.is_superuser and user.is_active and not others.exists()
+    """Ask inside the transaction that takes the role away: until its end no other one can take it from the rest.
+
+    All are locked, always in the same order; whoever waited for another transaction sees what that one has left.
+    """
+    administrators = User.objects.filter(is_superuser=True, is_active=True).order_by("pk")
+    if not administrators.filter(pk=user.pk).exists():
+        return False
+    locked = administrators.select_for_update(no_key=True).values_list("pk", flat=True)
+    return list(locked) == [user.pk]
 
 
 @transaction.atomic

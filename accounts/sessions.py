@@ -2,14 +2,36 @@
 
 from __future__ import annotations
 
+import time
 from importlib import import_module
 from typing import Any
 
+from allauth.account import app_settings
+from allauth.account.internal.flows import reauthentication
 from allauth.usersessions.models import UserSession
 from django.conf import settings
 from django.contrib.sessions.models import Session
 from django.http import HttpRequest
 from django.utils import timezone
+
+SIGNED_IN = "accounts.signed_in_at"
+
+
+def note_sign_in(request: HttpRequest | None, **signal: Any) -> None:
+    """Receiver of ``user_logged_in``."""
+    del signal
+    if request is not None:
+        request.session[SIGNED_IN] = time.time()
+
+
+def proved_recently(request: HttpRequest) -> bool:
+    """Whether it is the user who sits there, and not somebody who found an open browser.
+
+    Known for ``ACCOUNT_REAUTHENTICATION_TIMEOUT`` seconds after a sign-in or another proof. allauth counts only the
+    latter, and would ask again for what was typed a moment ago.
+    """
+    since = time.time() - request.session.get(SIGNED_IN, 0)
+    return since < app_settings.REAUTHENTICATION_TIMEOUT or reauthentication.did_recently_reauthenticate(request)
 
 
 def forget_ended() -> None:

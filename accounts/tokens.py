@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import uuid
 from datetime import timedelta
+from typing import Any
 
 from django.db import transaction
 from django.db.models import Q
@@ -53,6 +54,13 @@ def revoke(*, user: User, public_id: uuid.UUID) -> bool:
     if deleted:
         logger.info("user %s: token %s revoked", user.pk, public_id)
     return bool(deleted)
+
+
+def revoke_all(user: User, **signal: Any) -> None:
+    """Receiver of ``password_reset``: whoever has lost the account to somebody gets rid of what they left behind."""
+    del signal
+    deleted, _details = ApiToken.objects.filter(user=user).delete()
+    logger.info("user %s: %d tokens revoked with the password", user.pk, deleted)
 
 
 class TokenAuthentication(KnoxAuthentication):

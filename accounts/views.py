@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 
+from allauth.account.decorators import reauthentication_required
 from allauth.account.models import EmailAddress
 from allauth.mfa.models import Authenticator
 from allauth.usersessions.models import UserSession
@@ -19,7 +20,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 from django.views.i18n import set_language as set_cookie
 
-from accounts import preferences, tokens
+from accounts import preferences, sessions, tokens
 from accounts.forms import PreferencesForm, TokenForm
 from accounts.models import ApiToken, User
 from accounts.roles import role_of
@@ -85,11 +86,18 @@ def sessions_end_all(request: HttpRequest) -> HttpResponse:
     return redirect("account_login")
 
 
+def _is_unproved(request: HttpRequest) -> bool:
+    return request.method == "POST" and not sessions.proved_recently(request)
+
+
 @require_http_methods(["GET", "HEAD", "POST"])
 @login_required
 @never_cache
+@reauthentication_required(enabled=_is_unproved)
 def token_list(request: HttpRequest) -> HttpResponse:
     """One's API tokens, and a form for a new one, whose key is shown in the answer and never again.
+
+    A token outlasts the session; so it is the user who makes one, and not whoever finds an open browser.
 
     The answer to the form is the page and no redirect: across a redirect the key would have to be stored somewhere.
     """

@@ -289,6 +289,7 @@ MIDDLEWARE = [
     "allauth.account.middleware.AccountMiddleware",
     "accounts.middleware.SessionsSeen",
 ]
+MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"  # no cookie of its own
 ROOT_URLCONF = "config.urls"
 ASGI_APPLICATION = "config.asgi.application"
 TEMPLATES = [
@@ -409,6 +410,7 @@ EMAIL_HOST = env.text("VERIFRAME_EMAIL_HOST", "localhost", about="SMTP server.")
 EMAIL_PORT = env.integer("VERIFRAME_EMAIL_PORT", 25, about="SMTP port.", minimum=1, maximum=65535)
 EMAIL_HOST_USER = env.text("VERIFRAME_EMAIL_USER", "", about="SMTP user.")
 EMAIL_HOST_PASSWORD = env.secret("VERIFRAME_EMAIL_PASSWORD", about="SMTP password.")
+EMAIL_TIMEOUT = 10  # seconds; a page may wait for it
 EMAIL_USE_TLS = env.boolean("VERIFRAME_EMAIL_TLS", default=False, about="SMTP with STARTTLS.")
 SITE_URL = env.url(
     "VERIFRAME_SITE_URL",

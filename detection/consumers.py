@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,7 +12,9 @@ from django.utils import translation
 
 from config.languages import language_of
 from detection import progress, selectors
+from detection.models import Analysis
 from detection.reports import words
+from detection.review import audit
 
 NOT_FOUND = 4404  # close code for everybody who may not see it, whether it exists or not
 
@@ -29,8 +32,7 @@ class AnalysisConsumer(AsyncJsonWebsocketConsumer):
         self.group = progress.group_name(analysis_id)
         await self.channel_layer.group_add(self.group, self.channel_name)
         # A token is its owner's, for what is the owner's: only a browser's session is a reviewer.
-        find = database_sync_to_async(selectors.find_analysis)
-        analysis = await find(self.scope["user"], analysis_id, as_reviewer=not self.scope.get("by_token"))
+        analysis = await _find(self.scope["user"], analysis_id, as_reviewer=not self.scope.get("by_token"))
         if analysis is None:
             # Leave first: an event that arrives after the refusal could not be sent.
             await self.channel_layer.group_discard(self.group, self.channel_name)
@@ -61,6 +63,15 @@ class AnalysisConsumer(AsyncJsonWebsocketConsumer):
         with translation.override(language_of(self.scope)):
             content = words.event(event)
         await self.send_json(content)
+
+
+@database_sync_to_async
+def _find(user: Any, analysis_id: uuid.UUID, *, as_reviewer: bool) -> Analysis | None:
+    """That a reviewer watches what is somebody else's is noted, as with files."""
+    analysis = selectors.find_analysis(user, analysis_id, as_reviewer=as_reviewer)
+    if analysis is not None and analysis.upload.user_id != user.pk:
+        audit.note_reading(reader=user, analysis=analysis)
+    return analysis
 
 
 class NotFoundConsumer(AsyncJsonWebsocketConsumer):

@@ -19,11 +19,17 @@ from django.utils.http import content_disposition_header, http_date
 from detection import retention
 from detection.engine.formats import FORMATS
 from detection.models import Analysis
-from detection.problems import refusal_response, wants_json
+from detection.problems import Page, refusal_response, wants_json
 
 CHUNK = 256 * 1024
 INLINE = {known.mime for known in FORMATS} | {"image/svg+xml"}  # the latter is never a user's: see locate()
 DERIVED = re.compile(r"(faces|tracks)/\d{1,9}\.jpg|heatmaps/\d{1,9}\.png")
+
+
+def forget_cached(response: Page) -> Page:
+    """Have the browser drop what it has kept of files that are deleted now. Returns ``response``."""
+    response["Clear-Site-Data"] = '"cache"'
+    return response
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ def tell_ended(analysis_id: str) -> None:
     if row is None:
         return  # deleted, or begun anew
     user = row.upload.user
-    if not (user.is_active and user.notify_analyses):
+    if not (user.is_active and user.notify_analyses and mails.is_confirmed(user)):
         return
     context = {
         "name": row.upload.name,
@@ -48,4 +48,4 @@ def _send(analysis_id: uuid.UUID) -> None:
     try:
         tell_ended.send(str(analysis_id))
     except (DramatiqError, RedisError, OSError) as error:
-        logger.warning("analysis %s: no e-mail about its end: %s", analysis_id, error)
+        logger.warning("analysis %s: no e-mail about its end: %s", analysis_id, type(error).__name__)

@@ -22,7 +22,7 @@ from django.views.decorators.http import require_http_methods
 
 from accounts.models import User
 from accounts.second_factor import ReauthenticateForm as CodeForm
-from detection import limits, quota
+from detection import downloads, limits, quota
 from detection.privacy import archive, erasure
 from detection.problems import Refused
 
@@ -68,7 +68,7 @@ def account_delete(request: HttpRequest) -> HttpResponse:
         else:
             logout(request)
             messages.success(request, _("Your account and everything in it was deleted."))
-            return redirect("detection:home")
+            return downloads.forget_cached(redirect("detection:home"))
     context = {"forms": forms, "stored": quota.stored(user)}
     return render(request, "privacy/account_delete.html", context, status=400 if request.method == "POST" else 200)
 

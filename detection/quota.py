@@ -65,26 +65,38 @@ def stored(user: User) -> dict[str, int]:
     return there.aggregate(files=Count("pk"), bytes=Sum("size", default=0))
 
 
-def require_room(user: User, size: int) -> None:
-    """Raises Refused (``storage_full``) if there is no room for so many bytes more."""
+def require_room(user: User, size: int, *, emptied: timedelta | None = None) -> None:
+    """Raises Refused (``storage_full``) if there is no room for so many bytes more.
+
+    Args:
+        emptied: many strangers share this account, and what they send goes by itself after so long. They are told to
+            come again: none of them can delete anything.
+    """
     limit = settings.STORAGE_BYTES
-    if limit and stored(user)["bytes"] + size > limit:
+    if not limit or stored(user)["bytes"] + size <= limit:
+        return
+    if emptied is not None:
         raise Refused(
             "storage_full",
-            _(
-                "There is no room for this: your files may take %(limit)s together. Delete some that you do not need "
-                "any more, or have them kept for a shorter time; their results stay."
-            )
-            % {"limit": filesizeformat(limit)},
+            _("This server holds too many files of visitors for now. Try again in an hour."),
+            retry_after=int(emptied.total_seconds()),
         )
+    raise Refused(
+        "storage_full",
+        _(
+            "There is no room for this: your files may take %(limit)s together. Delete some that you do not need "
+            "any more, or have them kept for a shorter time; their results stay."
+        )
+        % {"limit": filesizeformat(limit)},
+    )
 
 
-def take_room(user: User, size: int) -> None:
+def take_room(user: User, size: int, *, emptied: timedelta | None = None) -> None:
     """The same inside the transaction that stores a file: of two that come at once, the second sees the first."""
     if settings.STORAGE_BYTES:
         # Not FOR UPDATE: that would wait for, and hold up, whatever else refers to this user.
         User.objects.select_for_update(no_key=True).get(pk=user.pk)
-        require_room(user, size)
+        require_room(user, size, emptied=emptied)
 
 
 def forget_old() -> None:

@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from detection import quota, retention, selectors
+from detection import downloads, quota, retention, selectors
 from detection.forms import KeepForm
 from detection.models import DeletionReceipt
 from detection.privacy import facts
@@ -41,7 +41,7 @@ def file_delete(request: HttpRequest, analysis_id: uuid.UUID) -> HttpResponse:
         messages.warning(request, refused.detail)
     else:
         messages.success(request, _("The file was deleted. What was found in it stays."))
-        response["Clear-Site-Data"] = '"cache"'  # also what the browser has kept of it
+        downloads.forget_cached(response)
     return response
 
 

@@ -51,6 +51,7 @@ def withdraw(request: HttpRequest, analysis_id: uuid.UUID) -> HttpResponse:
     """Take it back."""
     analysis = selectors.get_analysis(request.user, analysis_id)
     try:
+        limits.spend(request, "uploads", user=request.user.pk)
         services.withdraw(analysis=analysis)
     except Refused as refused:
         messages.warning(request, refused.detail)
@@ -65,7 +66,12 @@ def consent(request: HttpRequest, analysis_id: uuid.UUID) -> HttpResponse:
     """Allow, or no longer allow, that the file is used to improve the detector."""
     analysis = selectors.get_analysis(request.user, analysis_id)
     given = request.POST.get("consent") == "yes"
-    services.set_consent(analysis=analysis, given=given)
-    thanks = _("Thank you. You can take this back here at any time.")
-    messages.success(request, thanks if given else _("The file will not be used any more."))
+    try:
+        limits.spend(request, "uploads", user=request.user.pk)
+        services.set_consent(analysis=analysis, given=given)
+    except Refused as refused:
+        messages.warning(request, refused.detail)
+    else:
+        thanks = _("Thank you. You can take this back here at any time.")
+        messages.success(request, thanks if given else _("The file will not be used any more."))
     return redirect(f"{analysis.get_absolute_url()}#review")

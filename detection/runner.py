@@ -33,6 +33,7 @@ from detection.engine.types import AnalysisResult, Event, FaceScore, Progress, S
 from detection.models import Analysis, FaceTrack, Upload
 from detection.models import FaceScore as FaceScoreRow
 from detection.reports import words
+from detection.review import services as review
 from detection.webhooks import outbox
 
 logger = logging.getLogger(__name__)
@@ -212,6 +213,7 @@ class Claim:
             if analysis is None:
                 return False
             retention.ended(analysis)
+            review.end_without_result(analysis)
             outbox.record(analysis)
             notices.record(analysis)
         logger.info("analysis %s: failed, %s: %s", self.id, code, message)

@@ -89,6 +89,7 @@ def history(user: Reader, wanted: Wanted) -> AnalysisQuerySet:
     if wanted.verdict:
         # Reviewers' word comes before the model's.
         found = found.filter(Q(reviewed_verdict=wanted.verdict) | Q(reviewed_verdict="", verdict=wanted.verdict))
+        found = found.exclude(verdict="")  # reviewers' word waits for the result of a new run
     if wanted.status:
         found = found.filter(status=wanted.status)
     if wanted.external_id:
@@ -116,7 +117,7 @@ def counts_of(user: Reader) -> Counts:
     by_verdict: dict[str, int] = {}
     for status, model, reviewers, number in rows:
         by_status[status] = by_status.get(status, 0) + number
-        if verdict := reviewers or model:
+        if verdict := model and (reviewers or model):
             by_verdict[verdict] = by_verdict.get(verdict, 0) + number
     return Counts(sum(by_status.values()), by_verdict, by_status)
 

@@ -48,6 +48,11 @@ RENDER_SECONDS = 120
 FIRST_LOOK, LONGEST_PAUSE = 0.1, 1.0  # seconds between two looks at a row that somebody waits for
 Status = Analysis.Status
 
+# What asking for a new run leaves as it is, and what it leaves if people's verdict stays in force; then also the model,
+# by which the next new run, after one that was cancelled, is still known to be the same one's.
+KEPT = frozenset({"id", "upload_id", "created_at", "revision", "callback_url", "external_id"})
+REVIEWED = frozenset({"reviewed_verdict", "reviewed_at", "review_unseen", "model_sha256"})
+
 
 class HashedFile(File):
     """Passes chunks on to the storage and adds up their hash, so that the file is read once."""
@@ -90,7 +95,8 @@ def submit(
     Raises:
         Refused: ``quota_exceeded``, ``storage_full``.
     """
-    quota.require_room(user, upload.file.size or 0)  # before it is copied; what counts is the look below
+    emptied = open_access.LASTS if user.email == open_access.EMAIL else None
+    quota.require_room(user, upload.file.size or 0, emptied=emptied)  # before it is copied; what counts is below
     row = _new_upload(user, upload)
     row.keep_seconds = retention.usual(user) if keep_seconds is None else keep_seconds
     row.consented_at = timezone.now() if consent else None
@@ -100,7 +106,7 @@ def submit(
         row.file.save(f"source.{upload.media_type.extensions[0]}", content, save=False)
         row.sha256, row.size = content.sha256, content.bytes_read
         with transaction.atomic():
-            quota.take_room(user, row.size)
+            quota.take_room(user, row.size, emptied=emptied)
             _charge(user)
             row.save(force_insert=True)
             analysis = Analysis.objects.create(upload=row, external_id=external_id, callback_url=callback_url)
@@ -156,16 +162,23 @@ def earlier_result(*, user: User, upload: AcceptedUpload, external_id: str = "")
     A result that the client knows by another ``external_id`` is not it: one could not find it by the new one. Nor is
     one whose pictures are gone: there would be less to see than there could be.
     """
-    try:
-        model = card.served_model().sha256
-    except (ModelError, KeyError):
-        return None  # the new analysis will say what is wrong with the model
+    model = _served_sha256()
+    if model is None:
+        return None
     found = Analysis.objects.visible_to(user).filter(
         upload__sha256=sha256_of(upload), status=Status.SUCCEEDED, model_sha256=model, pictures_deleted_at=None
     )
     if external_id:
         found = found.filter(external_id=external_id)
     return found.select_related("upload").first()
+
+
+def _served_sha256() -> str | None:
+    """Names the model that new analyses are judged by; None if there is none: an analysis will say what is wrong."""
+    try:
+        return card.served_model().sha256
+    except (ModelError, KeyError):
+        return None
 
 
 _waiting = threading.BoundedSemaphore(max(1, settings.MAX_WAITING))
@@ -259,47 +272,52 @@ def cancel(*, analysis: Analysis) -> None:
             raise Refused("conflict", _("This analysis has ended already."))
         analysis.refresh_from_db()
         retention.ended(analysis)
+        review.end_without_result(analysis)
         outbox.record(analysis)
     announce(analysis)
 
 
-def retry(*, analysis: Analysis, charged: bool = True) -> None:
-    """Analyse the same file anew; what was found before, and what reviewers decided about it, is replaced.
+def retry(*, analysis: Analysis, by: User | None = None) -> None:
+    """Analyse the same file anew; what was found before is replaced.
+
+    What reviewers decided stays in force when its owner asks the same model again: the answer will be the same, and
+    nobody gets rid of a verdict like this. What another model says, or what staff want to see anew, is another result.
 
     Args:
-        charged: it counts for the day's quota of the file's user; not when a reviewer asks for it.
+        by: staff who ask for it; then it does not count for the day's quota of the file's user. None: its owner.
 
     Raises Refused: ``conflict`` while it still waits or runs, ``media_deleted`` if the file is gone, or because of the
     day's quota.
     """
     with transaction.atomic():
         retention.lock_owner(analyses=analysis.pk)
-        fresh = Analysis(pk=analysis.pk, upload_id=analysis.upload_id)  # every field at its default
-        reset = {
-            field.attname: getattr(fresh, field.attname)
-            for field in Analysis._meta.concrete_fields
-            if field.attname not in {"id", "upload_id", "created_at", "revision", "callback_url", "external_id"}
-        }
-        changed = (
-            Analysis.objects.filter(pk=analysis.pk)
-            .exclude(status__in=Analysis.ACTIVE)
-            .update(**reset, revision=F("revision") + 1)
-        )
-        if not changed:
+        row = Analysis.objects.select_for_update().filter(pk=analysis.pk).exclude(status__in=Analysis.ACTIVE).first()
+        if row is None:
             raise Refused("conflict", _("This analysis is not finished yet."))
-        # Read after the update, whose lock a clean-up of this file needs, too: either it came first, which shows now,
-        # or it will see that the file is needed.
+        # Read under the lock, which a clean-up of this file needs, too: either it came first, which shows now, or it
+        # will see that the file is needed.
         upload = Upload.objects.select_related("user").get(pk=analysis.upload_id)
         if upload.media_deleted_at is not None:
             raise retention.gone(upload)
-        if charged:
+        if by is None:
             _charge(upload.user)
-        review.supersede(analysis)
+        stays = by in (None, upload.user) and _served_sha256() in (None, row.model_sha256)
+        if not stays:
+            review.supersede(row, by=by)
+        _reset(row, KEPT | REVIEWED if stays else KEPT)
         FaceTrack.objects.filter(analysis=analysis.pk).delete()
         # robust: if one of these fails, the others are still done.
         transaction.on_commit(lambda: retention.remove_folder(analysis.folder), robust=True)
         transaction.on_commit(lambda: announce(analysis), robust=True)
         transaction.on_commit(lambda: send(analysis.pk), robust=True)
+
+
+def _reset(row: Analysis, kept: frozenset[str]) -> None:
+    """Every other column as if it had just been sent."""
+    fresh = Analysis(pk=row.pk, upload_id=row.upload_id)
+    names = {field.attname for field in Analysis._meta.concrete_fields} - kept
+    values = {name: getattr(fresh, name) for name in names}
+    Analysis.objects.filter(pk=row.pk).update(**values, revision=F("revision") + 1)
 
 
 def delete(*, analysis: Analysis, reason: DeletionReason = DeletionReason.USER) -> None:

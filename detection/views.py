@@ -170,6 +170,7 @@ def analysis_bulk(request: HttpRequest) -> HttpResponse:
         number = services.delete_all(analyses=analyses)
         done = ngettext("%(number)d analysis was deleted.", "%(number)d analyses were deleted.", number)
         messages.success(request, done % {"number": number})
+        return downloads.forget_cached(redirect(back))
     else:
         context = {"analyses": analyses, "query": query, "back": back}
         return render(request, "detection/analysis_confirm_delete_many.html", context)
@@ -252,7 +253,7 @@ def analysis_delete(request: HttpRequest, analysis_id: uuid.UUID) -> HttpRespons
         name = analysis.upload.name
         services.delete(analysis=analysis)
         messages.success(request, _("“%(name)s” and everything found in it was deleted.") % {"name": name})
-        return redirect("detection:analysis_list")
+        return downloads.forget_cached(redirect("detection:analysis_list"))
     context = {"analysis": analysis, "upload": analysis.upload}
     return render(request, "detection/analysis_confirm_delete.html", context)
 

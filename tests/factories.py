@@ -6,6 +6,7 @@ import io
 from itertools import count
 from typing import Any
 
+from allauth.account.models import EmailAddress
 from django.core.files.base import ContentFile
 from django.core.files.uploadedfile import SimpleUploadedFile
 from PIL import Image
@@ -19,6 +20,11 @@ _numbers = count(1)
 
 def make_user(email: str = "", **fields: Any) -> User:
     return User.objects.create_user(email or f"user{next(_numbers)}@example.org", PASSWORD, **fields)
+
+
+def confirm_address(user: User) -> None:
+    """As a user does who opens the link."""
+    EmailAddress.objects.update_or_create(user=user, email=user.email, defaults={"verified": True, "primary": True})
 
 
 def jpeg(size: tuple[int, int] = (64, 48), colour: str = "grey") -> bytes:

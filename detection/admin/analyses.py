@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin, messages
+from django.db import transaction
 from django.db.models import Count, QuerySet
 from django.http import HttpRequest
 from django.template.defaultfilters import filesizeformat
@@ -12,9 +13,9 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 from detection import services
+from detection.admin.acts import for_each, run_again
 from detection.admin.readonly import ReadOnly, staff
-from detection.models import Analysis, AuditEntry, FaceTrack, Upload
-from detection.problems import Refused
+from detection.models import Analysis, DeletionReason, FaceTrack, Upload
 from detection.reports.figures import decimals
 from detection.review import audit
 
@@ -75,40 +76,34 @@ class AnalysisAdmin(ReadOnly, admin.ModelAdmin):
 
     @admin.action(description=_("Cancel selected analyses"), permissions=["act"])
     def cancel(self, request: HttpRequest, queryset: QuerySet[Analysis]) -> None:
-        done = self._each(request, queryset, services.cancel, audit.Action.CANCEL)
+        analyses = queryset.select_related("upload")
+        done, refused = for_each(request, analyses, audit.Action.CANCEL, lambda one: services.cancel(analysis=one))
+        self._say_left(request, refused.total())
         self.message_user(request, ngettext("%d cancelled.", "%d cancelled.", done) % done, messages.SUCCESS)
 
     @admin.action(description=_("Run selected analyses again"), permissions=["act"])
     def run_again(self, request: HttpRequest, queryset: QuerySet[Analysis]) -> None:
-        done = self._each(request, queryset, services.retry, audit.Action.RERUN)
+        done, refused = run_again(request, queryset.select_related("upload"))
+        self._say_left(request, refused.total())
         self.message_user(request, ngettext("%d sent again.", "%d sent again.", done) % done, messages.SUCCESS)
 
-    def _each(self, request: HttpRequest, queryset: QuerySet[Analysis], service: Any, action: AuditEntry.Action) -> int:
-        """Returns for how many it was done, and says for how many it was not."""
-        refused = 0
-        for analysis in queryset.select_related("upload"):
-            try:
-                service(analysis=analysis)
-            except Refused:
-                refused += 1
-            else:
-                audit.record(action, analysis, actor=staff(request))
+    def _say_left(self, request: HttpRequest, refused: int) -> None:
         if refused:
             left = ngettext(
                 "%d could not be, in its present state.", "%d could not be, in their present state.", refused
             )
             self.message_user(request, left % refused, messages.WARNING)
-        return len(queryset) - refused
 
     # Deleting goes through the service, which also removes the files.
     def delete_model(self, request: HttpRequest, obj: Analysis) -> None:
-        audit.record(audit.Action.DELETE, obj, actor=staff(request))
-        services.delete(analysis=obj)
+        own = obj.upload.user_id == staff(request).pk
+        with transaction.atomic():
+            audit.record(audit.Action.DELETE, obj, actor=staff(request))
+            services.delete(analysis=obj, reason=DeletionReason.USER if own else DeletionReason.STAFF)
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Analysis]) -> None:
         for analysis in queryset.select_related("upload"):
-            audit.record(audit.Action.DELETE, analysis, actor=staff(request))
-            services.delete(analysis=analysis)
+            self.delete_model(request, analysis)
 
 
 @admin.register(Upload)

@@ -6,6 +6,7 @@ from typing import Any
 
 from django.http import HttpRequest
 
+from accounts.admin_log import Unnamed
 from accounts.models import User
 
 
@@ -15,7 +16,7 @@ def staff(request: HttpRequest) -> User:
     return request.user
 
 
-class ReadOnly:
+class ReadOnly(Unnamed):
     """Rows are made by uploads and workers; editing them by hand would make the record untrue."""
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import uuid
-from datetime import timedelta
+from collections.abc import Mapping
 from typing import Any
 
 from django import forms
+from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.admin import SimpleListFilter
 from django.contrib.admin.helpers import ActionForm
@@ -17,12 +18,14 @@ from django.shortcuts import redirect, render
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
+from django.utils.functional import lazy
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from accounts.models import User
-from detection import reports, retention, services
+from detection import reports, retention
+from detection.admin.acts import for_each, run_again
 from detection.admin.readonly import ReadOnly
 from detection.engine.types import Verdict
 from detection.models import HUMAN_VERDICTS, Analysis, AuditEntry, Dispute, QueuedAnalysis, decision, may_review
@@ -33,7 +36,6 @@ from detection.review import audit, queue, statistics
 from detection.review import services as review
 
 KEYS = {Verdict.MANIPULATED: "m", Verdict.AUTHENTIC: "g", Verdict.INCONCLUSIVE: "t"}
-EXTEND_BY = timedelta(days=7)
 
 
 class Filter(SimpleListFilter):
@@ -121,6 +123,14 @@ class OpinionForm(forms.Form):
         widget=forms.Textarea(attrs={"rows": 2}),
     )
     run = forms.CharField(required=False, widget=forms.HiddenInput)
+
+
+def _extend_label() -> str:
+    """As the settings are."""
+    days = retention.extension().days
+    return ngettext("Keep the file for %(days)d more day", "Keep the file for %(days)d more days", days) % {
+        "days": days
+    }
 
 
 class AssignForm(ActionForm):
@@ -219,11 +229,14 @@ class QueueAdmin(ReadOnly, admin.ModelAdmin):
 
     # -- Actions -------------------------------------------------------------------------------------------------------
 
-    @admin.action(description=gettext_lazy("Give to a reviewer (or to nobody)"))
+    @admin.action(description=gettext_lazy("Assign to the reviewer chosen here (none chosen: take back)"))
     def give_to(self, request: HttpRequest, queryset: QuerySet[QueuedAnalysis]) -> None:
         assert request.user.is_authenticated
         chosen = request.POST.get("reviewer", "")
-        reviewer = User.objects.filter(pk=int(chosen)).first() if chosen.isdigit() else None
+        reviewer = User.objects.filter(pk=int(chosen)).first() if chosen.isdecimal() else None
+        if chosen and reviewer is None:
+            self.message_user(request, _("There is no such reviewer. Nothing was changed."), messages.WARNING)
+            return
         try:
             number = review.assign(analyses=_plain(queryset), reviewer=reviewer, by=request.user)
         except Refused as refused:
@@ -234,51 +247,42 @@ class QueueAdmin(ReadOnly, admin.ModelAdmin):
 
     @admin.action(description=gettext_lazy("Run again with the current model"))
     def rerun(self, request: HttpRequest, queryset: QuerySet[QueuedAnalysis]) -> None:
-        def act(analysis: Analysis) -> dict[str, Any]:
-            before = analysis.model_version
-            services.retry(analysis=analysis, charged=False)
-            return {"before": {"model": before}}
+        self._say(request, *run_again(request, _plain(queryset)))
 
-        self._each(request, queryset, audit.Action.RERUN, act)
-
-    @admin.action(description=gettext_lazy("Keep the file for seven more days"))
+    @admin.action(description=lazy(_extend_label, str)())
     def extend(self, request: HttpRequest, queryset: QuerySet[QueuedAnalysis]) -> None:
+        limited = 0
+
         def act(analysis: Analysis) -> dict[str, Any]:
+            nonlocal limited
             assert request.user.is_authenticated
             before = analysis.upload.media_expires_at
-            until = timezone.now() + EXTEND_BY
-            retention.extend(analysis, until=until, by=request.user)
+            wanted = max(retention.file_due(analysis.upload) or timezone.now(), timezone.now()) + retention.extension()
+            until = retention.extend(analysis, by=request.user)
+            limited += until < wanted
             return {
                 "before": {"until": before.isoformat() if before else None},
                 "after": {"until": until.isoformat()},
             }
 
-        self._each(request, queryset, audit.Action.EXTEND, act)
+        self._say(request, *for_each(request, _plain(queryset), audit.Action.EXTEND, act))
+        if limited:
+            text = ngettext(
+                "%(number)d file is kept for less than that: no file is kept for more than %(days)d days from now.",
+                "%(number)d files are kept for less than that: no file is kept for more than %(days)d days from now.",
+                limited,
+            )
+            self.message_user(request, text % {"number": limited, "days": settings.HOLD_DAYS}, messages.INFO)
 
     @admin.action(description=gettext_lazy("Delete the file now"))
     def end_media(self, request: HttpRequest, queryset: QuerySet[QueuedAnalysis]) -> None:
-        def act(analysis: Analysis) -> dict[str, Any]:
+        def act(analysis: Analysis) -> None:
             assert request.user.is_authenticated
             retention.end_now(analysis, by=request.user)
-            return {}
 
-        self._each(request, queryset, audit.Action.END, act)
+        self._say(request, *for_each(request, _plain(queryset), audit.Action.END, act))
 
-    def _each(
-        self, request: HttpRequest, queryset: QuerySet[QueuedAnalysis], action: AuditEntry.Action, act: Any
-    ) -> None:
-        """Do something to each, note it, and say for how many it was done and why not for the others."""
-        assert request.user.is_authenticated
-        done = 0
-        refusals: dict[str, int] = {}
-        for analysis in _plain(queryset):
-            try:
-                changed = act(analysis)
-            except Refused as refused:
-                refusals[refused.detail] = refusals.get(refused.detail, 0) + 1
-            else:
-                audit.record(action, analysis, actor=request.user, **changed)
-                done += 1
+    def _say(self, request: HttpRequest, done: int, refusals: Mapping[str, int]) -> None:
         if done:
             text = ngettext("Done for %(number)d case.", "Done for %(number)d cases.", done)
             self.message_user(request, text % {"number": done}, messages.SUCCESS)
@@ -344,6 +348,7 @@ class QueueAdmin(ReadOnly, admin.ModelAdmin):
             "standing": standing,
             "own": analysis.upload.user_id == request.user.pk,
             "judged": any(opinion.reviewer_id == request.user.pk for opinion in standing.reviews),
+            "counts": any(opinion.reviewer_id == request.user.pk for opinion in standing.counting),
             "following": following,
         }
 

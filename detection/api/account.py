@@ -16,7 +16,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from accounts import preferences, tokens
+from accounts import preferences, sessions, tokens
 from accounts.models import ApiToken
 from accounts.roles import role_of
 from detection import quota, retention, selectors
@@ -152,11 +152,17 @@ class TokenList(APIView):
         operation_id="tokens_create",
         summary="Make a token",
         request=TokenRequestSerializer,
-        responses={201: NewTokenSerializer, **schema.refusals(400, 409, 415)},
+        responses={201: NewTokenSerializer, **schema.refusals(400, 403, 409, 415)},
         tags=["account"],
     )
     def post(self, request: Request) -> Response:
-        """`key` is in this answer only. What is made with a token does not outlive that token."""
+        """`key` is in this answer only. What is made with a token does not outlive that token.
+
+        A browser's session may make one for five minutes after its sign-in.
+        """
+        maker = request.auth if isinstance(request.auth, ApiToken) else None
+        if maker is None and not sessions.proved_recently(request._request):
+            raise Refused("permission_denied", _("You signed in too long ago to make a token. Sign in again."))
         wanted = TokenRequestSerializer(data=request.data)
         wanted.is_valid(raise_exception=True)
         days = wanted.validated_data["expires_in_days"]
@@ -166,7 +172,7 @@ class TokenList(APIView):
                 user=request.user,
                 name=wanted.validated_data["name"],
                 lifetime=None if days is None else timedelta(days=days),
-                maker=request.auth if isinstance(request.auth, ApiToken) else None,
+                maker=maker,
             )
         except tokens.TooManyTokens:
             raise Refused("conflict", _("There are too many tokens. Revoke one that is not used any more.")) from None

@@ -53,6 +53,8 @@ class AnalysisDispute(APIView):
 class AnalysisConsent(APIView):
     """Whether a file may be used."""
 
+    throttle_classes = (TokenRequests, Uploads)
+
     @extend_schema(
         operation_id="analyses_consent",
         summary="Allow or forbid that the file is used to improve the detector",

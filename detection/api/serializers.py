@@ -236,7 +236,7 @@ class DisputeSerializer(s.Serializer):
     status = s.ChoiceField(choices=Dispute.Status.choices)
     category = s.ChoiceField(choices=Dispute.Category.choices)
     reason = s.CharField(allow_blank=True)
-    answer = s.CharField(allow_blank=True, help_text="Of a reviewer.")
+    answer = s.CharField(allow_blank=True, help_text="Of a reviewer, or why nobody looks at it any more.")
     opened_at = s.DateTimeField()
     closed_at = s.DateTimeField(allow_null=True)
 

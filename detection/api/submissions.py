@@ -16,7 +16,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts.models import User
-from detection import idempotency, open_access, services
+from detection import idempotency, open_access, retention, services
 from detection.forms import SubmitForm
 from detection.models import Analysis
 from detection.problems import Refused
@@ -87,6 +87,7 @@ class Submission:
             if found is not None:
                 if self.consent:
                     review.set_consent(analysis=found, given=True)
+                self._keep(found)
                 if self.callback_url:
                     outbox.call_back(found, self.callback_url)
                 return found, True
@@ -99,6 +100,16 @@ class Submission:
             consent=self.consent,
         )
         return analysis, False
+
+    def _keep(self, found: Analysis) -> None:
+        """What was said about the file holds for the one that was sent before, if it is still there."""
+        if self.retain_seconds is None:
+            return
+        try:
+            retention.keep_for(found.upload, self.retain_seconds)
+        except Refused as refused:
+            if refused.code != "media_deleted":
+                raise
 
 
 def preferred_wait(request: Request) -> int | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 
@@ -25,11 +26,11 @@ class TokenRequests(BaseThrottle):
 
 
 class Uploads(BaseThrottle):
-    """Everything that begins an analysis."""
+    """Everything that begins an analysis or is work for reviewers, and what takes it back."""
 
     def allow_request(self, request: Request, view: APIView) -> bool:
         del view
-        if request.method == "POST":
+        if request.method not in SAFE_METHODS:
             http = request._request
             # People without an account share one; each of them has as much as a user.
             limits.spend(http, "uploads", user=request.user.pk or f"nobody at {limits.household(http)}")

@@ -162,7 +162,7 @@ def _leftovers() -> Iterator[Path]:
     for folders in _upload_folders():
         inside = [entry for folder in folders for entry in _inside(folder)]
         uploads = Upload.objects.in_bulk([folder.name for folder in folders])
-        analyses = Analysis.objects.filter(upload__in=uploads)
+        analyses = Analysis.objects.filter(upload__in=uploads, pictures_deleted_at=None)
         kept = {f"{upload_id}/{pk}" for upload_id, pk in analyses.values_list("upload_id", "pk")}
         kept |= {
             f"{upload_id}/.{pk}-{token}"
@@ -184,7 +184,10 @@ def _inside(folder: Path) -> list[Path]:
 
 
 def _remove(path: Path) -> None:
-    if path.is_dir():
-        retention.remove_folder(str(path.relative_to(storage.root())))
-    else:
+    analysis_id, folder = _id_of(path.name), str(path.relative_to(storage.root()))
+    if not path.is_dir():
         path.unlink(missing_ok=True)
+    elif analysis_id is not None:
+        retention.remove_pictures(analysis_id, folder)
+    else:
+        retention.remove_folder(folder)

@@ -20,12 +20,15 @@ FORBID = {
             $$ BEGIN RAISE EXCEPTION 'the audit log is append-only'; END $$;
         CREATE TRIGGER audit_no_change BEFORE UPDATE OR DELETE ON detection_auditentry
             FOR EACH ROW EXECUTE FUNCTION audit_is_append_only();
+        CREATE TRIGGER audit_no_truncate BEFORE TRUNCATE ON detection_auditentry
+            FOR EACH STATEMENT EXECUTE FUNCTION audit_is_append_only();
     """,
 }
 ALLOW = {
     "sqlite": "DROP TRIGGER audit_no_update; DROP TRIGGER audit_no_delete;",
     "postgresql": """
         DROP TRIGGER audit_no_change ON detection_auditentry;
+        DROP TRIGGER audit_no_truncate ON detection_auditentry;
         DROP FUNCTION audit_is_append_only();
     """,
 }

@@ -205,7 +205,8 @@ class Analysis(models.Model):
     error_code = models.CharField(_("error code"), max_length=30, choices=choices(ErrorCode), blank=True)
     error_message = models.TextField(_("error message"), blank=True)
 
-    # What reviewers decided about this run; before it stands what the model says. See detection.models.review.
+    # What reviewers decided about this run, or about an earlier one of the same model; it comes before what the model
+    # says, and waits while there is no result. See detection.models.review.
     reviewed_verdict = models.CharField(
         _("verdict of reviewers"), max_length=12, choices=choices(Verdict), blank=True, db_index=True
     )
@@ -261,7 +262,7 @@ class Analysis(models.Model):
     @property
     def final_verdict(self) -> str:
         """The reviewers' word, or else the model's; empty without a result."""
-        return self.reviewed_verdict or self.verdict
+        return self.verdict and (self.reviewed_verdict or self.verdict)
 
     @property
     def error(self) -> dict[str, str] | None:

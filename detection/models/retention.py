@@ -16,6 +16,7 @@ class DeletionReason(models.TextChoices):
     EXPIRED = "expired", _("Its time was over.")
     USER = "user", _("Its owner asked for it.")
     REVIEWER = "reviewer", _("A reviewer ended its time.")
+    STAFF = "staff", _("The staff of this site deleted it.")
     ACCOUNT = "account", _("The account was deleted.")
     MISSING = "missing", _("It was found missing on the server.")
 

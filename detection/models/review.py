@@ -88,6 +88,21 @@ class ReviewCase(models.Model):
         return dispute if dispute is not None and dispute.is_open else None
 
 
+class ReviewQuerySet(models.QuerySet["Review"]):
+    """Reads of opinions."""
+
+    def counting(self) -> ReviewQuerySet:
+        """Those that a decision is made of: while a dispute is open, only what was said after it was first opened and
+        after the decision that it objects to.
+
+        Were that counted, the next one to agree with it would decide, and no dispute could succeed.
+        """
+        opened, decided = models.F("case__dispute__opened_at"), models.F("case__analysis__reviewed_at")
+        before = models.Q(created_at__lt=opened) | models.Q(created_at__lte=decided)
+        disputed = Review.objects.filter(before, case__dispute__status=Dispute.Status.OPEN)
+        return self.exclude(pk__in=disputed.values("pk"))
+
+
 class Review(models.Model):
     """One reviewer's opinion. ``reviewer`` is None once that account is gone; the opinion stays."""
 
@@ -96,6 +111,8 @@ class Review(models.Model):
     verdict = models.CharField(max_length=12, choices=choices(Verdict))
     note = models.TextField(blank=True)  # for other reviewers; the user never sees it
     created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = ReviewQuerySet.as_manager()
 
     class Meta:
         ordering = ["created_at", "pk"]
@@ -126,7 +143,7 @@ class Dispute(models.Model):
     reason = models.TextField(blank=True, max_length=LONGEST)
     status = models.CharField(max_length=10, choices=Status, default=Status.OPEN, db_index=True)
     answer = models.TextField(blank=True, max_length=LONGEST)
-    opened_at = models.DateTimeField()
+    opened_at = models.DateTimeField()  # at first: who takes it back and objects again does not change it
     closed_at = models.DateTimeField(null=True)
 
     def __str__(self) -> str:

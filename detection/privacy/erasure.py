@@ -7,7 +7,6 @@ did, and opinions that a reviewer had on other people's files.
 from __future__ import annotations
 
 import logging
-import smtplib
 from functools import partial
 from importlib import import_module
 
@@ -62,12 +61,13 @@ def erase(*, user: User, by: User | None = None) -> None:
 
 @transaction.atomic
 def _erase(user: User, by: User | None) -> None:
-    # First of all, as in retention.lock_owner. Once the user is locked nothing new can refer to it.
+    # Before the user is locked: administrators are locked in one order, or two who go at once wait for each other.
+    if is_last_administrator(user):
+        raise Refused("conflict", _("You are the only administrator. Make somebody else one first."))
+    # Then first of all, as in retention.lock_owner. Once the user is locked nothing new can refer to it.
     found = User.objects.select_for_update().filter(pk=user.pk).first()
     if found is None:
         return
-    if is_last_administrator(found):
-        raise Refused("conflict", _("You are the only administrator. Make somebody else one first."))
     uploads = list(Upload.objects.filter(user=found))
     running = list(Analysis.objects.filter(upload__user=found, status__in=Analysis.ACTIVE))
     _write_receipts(uploads)
@@ -139,5 +139,5 @@ def _say_goodbye(user: User, email: str) -> None:
     """So that an owner whose account somebody else has ended learns of it."""
     try:
         mails.send(user, "account_deleted", {}, to=email)
-    except (OSError, smtplib.SMTPException) as error:
+    except mails.NotSent as error:
         logger.warning("nobody was told that an account was deleted: %s", error)

@@ -12,8 +12,8 @@ ROLE = "reviewer"
 
 
 def review_payload(analysis: Analysis) -> Json | None:
-    """What reviewers decided about this run; None if nothing. No query."""
-    if not analysis.reviewed_verdict or analysis.reviewed_at is None:
+    """What reviewers decided about this result; None if nothing, or while there is no result. No query."""
+    if not analysis.verdict or not analysis.reviewed_verdict or analysis.reviewed_at is None:
         return None
     return {
         "verdict": analysis.reviewed_verdict,
@@ -33,7 +33,7 @@ def dispute_payload(analysis: Analysis) -> Json | None:
         "category": found.category,
         "reason": found.reason,
         # A reviewer's draft is not told before the case is decided.
-        "answer": found.answer if found.status == Dispute.Status.ANSWERED else "",
+        "answer": "" if found.is_open else found.answer,
         "opened_at": found.opened_at.isoformat(),
         "closed_at": found.closed_at and found.closed_at.isoformat(),
     }

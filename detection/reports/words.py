@@ -86,7 +86,7 @@ def verdict_word(verdict: str) -> str:
 
 def statement(analysis: Analysis) -> str:
     """What is said about an analysis in a few words: by reviewers, or else by the model; empty without a result."""
-    if analysis.reviewed_verdict:
+    if analysis.verdict and analysis.reviewed_verdict:
         return human_word(analysis.reviewed_verdict)
     return verdict_word(analysis.verdict) if analysis.verdict else ""
 

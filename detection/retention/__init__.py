@@ -1,6 +1,16 @@
 """Everything goes away: the file first, its pictures later, the result last; see ``periods`` and ``ending``."""
 
-from detection.retention.ending import delete_file, delete_pictures, end_now, extend, hold, receipt, release
+from detection.retention.ending import (
+    delete_file,
+    delete_pictures,
+    end_now,
+    extend,
+    extension,
+    hold,
+    receipt,
+    release,
+    remove_pictures,
+)
 from detection.retention.periods import (
     checked,
     choose_usual,
@@ -25,6 +35,7 @@ __all__ = [
     "end_now",
     "ended",
     "extend",
+    "extension",
     "file_due",
     "gone",
     "hold",
@@ -36,6 +47,7 @@ __all__ = [
     "receipt",
     "release",
     "remove_folder",
+    "remove_pictures",
     "usual",
     "why_gone",
 ]

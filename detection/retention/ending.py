@@ -14,11 +14,12 @@ from functools import partial
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Min
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from accounts.models import User
-from detection.models import Analysis, DeletionReason, DeletionReceipt, FaceScore, FaceTrack, Upload
+from detection.models import Analysis, DeletionReason, DeletionReceipt, Dispute, FaceScore, FaceTrack, Upload
 from detection.problems import Refused
 from detection.retention import storage
 from detection.retention.periods import file_due, lock_owner, locked
@@ -26,6 +27,8 @@ from detection.retention.periods import file_due, lock_owner, locked
 logger = logging.getLogger(__name__)
 
 What = DeletionReceipt.What
+EXTEND_DAYS = 7
+WORTHWHILE = timedelta(minutes=1)  # pressing a button again a moment later gains nothing
 
 
 def delete_file(upload_id: uuid.UUID, *, reason: DeletionReason) -> bool:
@@ -78,12 +81,23 @@ def delete_pictures(analysis_id: uuid.UUID, *, reason: DeletionReason) -> bool:
         size = storage.size_of(row.folder)
         if size:
             receipt(What.PICTURES, upload, reason, analysis_id=row.pk, size=size)
-        # Inside, while the row is locked: on commit a new run might have put new pictures there. If the commit fails
-        # the next clean-up comes here again and finds nothing to move.
-        trash = storage.to_trash(row.folder)
-        transaction.on_commit(partial(storage.burn, trash), robust=True)
+        # On commit, as the file above.
+        transaction.on_commit(partial(remove_pictures, analysis_id, row.folder), robust=True)
     logger.info("analysis %s: pictures deleted, %s", analysis_id, reason)
     return True
+
+
+def remove_pictures(analysis_id: uuid.UUID, folder: str) -> None:
+    """Remove the pictures' folder of an analysis whose row says that they are deleted, or that is gone itself.
+
+    A new run may have begun in the meantime: what it puts there is left alone.
+    """
+    with transaction.atomic():
+        row = Analysis.objects.select_for_update().filter(pk=analysis_id).first()
+        if row is not None and row.pictures_deleted_at is None:
+            return
+        trash = storage.to_trash(folder)  # while the row is locked, so that no new run puts pictures there first
+    storage.burn(trash)
 
 
 def receipt(
@@ -120,32 +134,48 @@ def end_now(analysis: Analysis, *, by: User) -> None:
     _look_again(analysis)
 
 
-def extend(analysis: Analysis, *, until: datetime, by: User) -> None:
-    """Keep the file until a time of a reviewer's choice, at most ``settings.HOLD_DAYS`` from now.
+def extension() -> timedelta:
+    """For how much longer a reviewer keeps a file at a time."""
+    return timedelta(days=min(EXTEND_DAYS, settings.HOLD_DAYS))
 
-    Raises Refused: ``media_deleted`` if it is gone, ``invalid_request`` for a time too far away.
+
+def extend(analysis: Analysis, *, by: User) -> datetime:
+    """Keep the file for one ``extension`` more than it would be, at most ``settings.HOLD_DAYS`` from now.
+
+    Returns until when. Raises Refused: ``media_deleted`` if it is gone, ``invalid_request`` if it is kept for as long
+    as it may be.
     """
-    if until > timezone.now() + timedelta(days=settings.HOLD_DAYS):
-        raise Refused(
-            "invalid_request",
-            _("A file can be kept for %(days)d days from now at most.") % {"days": settings.HOLD_DAYS},
-        )
+    now = timezone.now()
     with transaction.atomic():
         row = locked(analysis.upload)
+        due = max(file_due(row) or now, now)
+        until = min(due + extension(), now + timedelta(days=settings.HOLD_DAYS))
+        if until - due < WORTHWHILE:
+            raise Refused(
+                "invalid_request",
+                _("A file can be kept for %(days)d days from now at most.") % {"days": settings.HOLD_DAYS},
+            )
         row.media_expires_at = until
         row.save(update_fields=["media_expires_at"])
     logger.info("upload %s: kept until %s by user %s", row.pk, until, by.pk)
     _look_again(analysis)
+    return until
 
 
 def hold(analysis: Analysis) -> datetime | None:
     """Keep file, pictures and result while somebody objects: until ``release``, at most ``settings.HOLD_DAYS``.
 
-    Returns until when; None if the file is gone already. Holding again does not hold for longer.
+    These days are counted from the first objection to what was found in this file: objecting once more, after taking it
+    back or to a new run, does not hold it for longer.
+
+    Returns until when; None if the file is gone already, or was held for so long before.
     """
-    until = timezone.now() + timedelta(days=settings.HOLD_DAYS)
-    upload = Upload.objects.filter(pk=analysis.upload_id)
-    upload.filter(media_held_until=None).update(media_held_until=until)
+    now = timezone.now()
+    first = Dispute.objects.filter(case__analysis__upload=analysis.upload_id).aggregate(at=Min("opened_at"))["at"]
+    until = (first or now) + timedelta(days=settings.HOLD_DAYS)
+    if until > now:
+        upload = Upload.objects.filter(pk=analysis.upload_id)
+        upload.filter(media_held_until=None).update(media_held_until=until)
     _look_again(analysis)
     return None if analysis.upload.media_deleted_at else analysis.upload.media_held_until
 

@@ -56,5 +56,10 @@ def note_reading(*, reader: User, analysis: Analysis) -> None:
 
     Should the cache forget, there is one entry more, never one less.
     """
-    if cache.add(f"read:{reader.pk}:{analysis.pk}", 1, READ_ONCE.total_seconds()):
-        record(Action.READ, analysis, actor=reader)
+    key = f"read:{reader.pk}:{analysis.pk}"
+    if cache.add(key, 1, READ_ONCE.total_seconds()):
+        try:
+            record(Action.READ, analysis, actor=reader)
+        except BaseException:  # nothing was noted: what is read next must be
+            cache.delete(key)
+            raise

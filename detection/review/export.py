@@ -51,20 +51,31 @@ def export(output: Path) -> Export:
         raise FileExistsError(f"{output} is not empty")
     left_out: Counter[str] = Counter()
     media: list[Medium] = []
-    used: list[Analysis] = []
+    shown_in: dict[str, Analysis] = {}
     for analysis in _decided(left_out):
         found = _media(analysis, left_out)
         media += found
-        used += [analysis] if found else []
-    summary = prepare_media(media, output, options=OPTIONS)
-    for analysis in used:
-        audit.record(audit.Action.EXPORT, analysis, after={"verdict": analysis.reviewed_verdict})
-    return Export(summary, len(used), left_out)
+        shown_in |= {medium.source: analysis for medium in found}
+    used: set[Analysis] = set()
+
+    def still_allowed(medium: Medium) -> bool:
+        """Others take hours, in which its user may have taken the permission back, or all of it away."""
+        analysis = shown_in[medium.source]
+        allowed = Upload.objects.filter(pk=analysis.upload_id, consented_at__isnull=False).exists()
+        if allowed and analysis not in used:
+            used.add(analysis)
+            audit.record(audit.Action.EXPORT, analysis, after={"verdict": analysis.reviewed_verdict})
+        return allowed
+
+    summary = prepare_media(media, output, options=OPTIONS, still_wanted=still_allowed)
+    left_out["no consent"] += len(set(shown_in.values()) - used)
+    return Export(summary, len(used), +left_out)
 
 
 def _decided(left_out: Counter[str]) -> Iterator[Analysis]:
     """One decided analysis for each file whose user allows it, the latest."""
-    rows = Analysis.objects.exclude(reviewed_verdict="").select_related("upload").order_by("-reviewed_at")
+    found = Analysis.objects.filter(status=Analysis.Status.SUCCEEDED)  # one that runs anew has no faces to count
+    rows = found.exclude(reviewed_verdict="").select_related("upload").order_by("-reviewed_at")
     seen: set[object] = set()
     for analysis in rows.iterator():
         if analysis.upload.consented_at is None:
@@ -86,23 +97,26 @@ def _media(analysis: Analysis, left_out: Counter[str]) -> list[Medium]:
         left_out["several people, and which is manipulated was not said"] += 1
         return []
     upload = analysis.upload
+    source = _pseudonym(f"export-upload-{upload.pk}")
     if upload.media_deleted_at is None and Path(upload.file.path).is_file():
-        return [_medium(upload, label, FILES, Path(upload.file.path), str(upload.pk))]
-    crops = [_medium(upload, label, CROPS, path, f"{upload.pk}-{path.stem}") for path in _kept_crops(analysis)]
+        return [_medium(upload, label, FILES, Path(upload.file.path), source)]
+    crops = [_medium(upload, label, CROPS, path, f"{source}-{path.stem}") for path in _kept_crops(analysis)]
     if not crops:
         left_out["file and crops are deleted"] += 1
     return crops
 
 
 def _medium(upload: Upload, label: int, dataset: str, path: Path, source: str) -> Medium:
-    group = _pseudonym(upload.user_id)
+    group = _pseudonym(f"export-{upload.user_id}")
     split = "val" if in_validation(f"{FILES}/{group}") else "train"
     return Medium(path, label, dataset, METHODS[label], split, group, source)
 
 
-def _pseudonym(user_id: int) -> str:
-    """Who sent it, so that nobody is trained on and validated on; without this site's key it leads to nobody."""
-    return hmac.digest(settings.SECRET_KEY.encode(), f"export-{user_id}".encode(), hashlib.sha256).hex()[:16]
+def _pseudonym(name: str) -> str:
+    """Of who sent it, so that nobody is trained on and validated on, or of a file; the same in every export. Without
+    this site's key it leads to nobody.
+    """
+    return hmac.digest(settings.SECRET_KEY.encode(), name.encode(), hashlib.sha256).hex()[:16]
 
 
 def _kept_crops(analysis: Analysis) -> list[Path]:

@@ -20,10 +20,10 @@ logger = logging.getLogger(__name__)
 def tell_reviewed(analysis_id: str) -> None:
     """Write the e-mail, if its user wants one. A message that comes twice writes twice: rare, and better than none."""
     row = Analysis.objects.select_related("upload__user").filter(pk=analysis_id).first()
-    if row is None or not row.reviewed_verdict:
+    if row is None or not row.verdict or not row.reviewed_verdict:
         return  # deleted, or analysed anew
     user = row.upload.user
-    if not (user.is_active and user.notify_reviews):
+    if not (user.is_active and user.notify_reviews and mails.is_confirmed(user)):
         return
     context = {
         "name": row.upload.name,
@@ -39,4 +39,4 @@ def send(analysis_id: uuid.UUID) -> None:
     try:
         tell_reviewed.send(str(analysis_id))
     except (DramatiqError, RedisError, OSError) as error:
-        logger.warning("analysis %s: no e-mail about its review: %s", analysis_id, error)
+        logger.warning("analysis %s: no e-mail about its review: %s", analysis_id, type(error).__name__)

@@ -39,24 +39,25 @@ class Standing:
     case: ReviewCase | None
     dispute: Dispute | None
     reviews: list[Review]
+    counting: list[Review]  # of these; with an open dispute those that were given since
     needed: int  # reviewers who must agree
 
     @property
     def conflict(self) -> bool:
-        return len({review.verdict for review in self.reviews}) > 1
+        return len({review.verdict for review in self.counting}) > 1
 
 
 def queue() -> Queue:
     """Everything that has a result, decided or not, in one query; order by ``rank`` and then by age.
 
-    Each has ``rank``, ``disputed``, ``decided``, ``opinions``, ``assigned`` (the address of whom it is given to, or
-    None) and ``thumbnail`` (see ``selectors.analyses_of``). What is sent without an account is left out: nobody could
-    be told.
+    Each has ``rank``, ``disputed``, ``decided``, ``opinions`` (those that count), ``assigned`` (the address of whom it
+    is given to, or None) and ``thumbnail`` (see ``selectors.analyses_of``). What is sent without an account is left
+    out: nobody could be told.
     """
     case = ReviewCase.objects.filter(analysis=OuterRef("pk"), is_current=True)
     disputes = Dispute.objects.filter(case__analysis=OuterRef("pk"), case__is_current=True, status=Dispute.Status.OPEN)
     pictured = FaceTrack.objects.filter(analysis=OuterRef("pk"), has_thumbnail=True)
-    opinions = Review.objects.filter(case__analysis=OuterRef("pk"), case__is_current=True).order_by()
+    opinions = Review.objects.counting().filter(case__analysis=OuterRef("pk"), case__is_current=True).order_by()
     found = QueuedAnalysis.objects.filter(status=Analysis.Status.SUCCEEDED).exclude(
         upload__user__email=open_access.EMAIL
     )
@@ -99,10 +100,11 @@ def standing(analysis: Analysis) -> Standing:
     """How far the case of the present run is."""
     case = ReviewCase.objects.select_related("assigned_to").filter(analysis=analysis.pk, is_current=True).first()
     if case is None:
-        return Standing(None, None, [], rules.needed(disputed=False))
+        return Standing(None, None, [], [], rules.needed(disputed=False))
     dispute = Dispute.objects.filter(case=case).first()
     reviews = list(case.reviews.select_related("reviewer"))
-    return Standing(case, dispute, reviews, rules.needed(disputed=dispute is not None and dispute.is_open))
+    counting = list(case.reviews.counting())
+    return Standing(case, dispute, reviews, counting, rules.needed(disputed=dispute is not None and dispute.is_open))
 
 
 def waiting_since(now_waiting: Queue) -> float | None:

@@ -1,7 +1,7 @@
 """What reviewers and users do about a result: take it, judge it, say that it is wrong, allow its use.
 
-Everything that changes a case begins by locking its analysis' row, as everything does that changes the analysis: two
-who act in the same second take turns, and the second one sees what the first one did.
+Everything that changes a case begins by locking its analysis' owner and then its row, as everything does that changes
+the analysis: two who act in the same second take turns, and the second one sees what the first one did.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ from typing import Any
 
 from django.db import transaction
 from django.db.models import F
-from django.utils import timezone
+from django.utils import timezone, translation
 from django.utils.translation import gettext as _
 
 from accounts.models import User
+from accounts.preferences import language_for
 from detection import open_access, progress, retention
 from detection.models import (
     HUMAN_VERDICTS,
@@ -103,6 +104,7 @@ def assign(*, analyses: Iterable[Analysis], reviewer: User | None, by: User) -> 
 
 def _assign(analysis: Analysis, reviewer: User | None, by: User) -> bool:
     with transaction.atomic():
+        retention.lock_owner(analyses=analysis.pk)
         row = Analysis.objects.select_for_update().filter(pk=analysis.pk, status=Status.SUCCEEDED).first()
         if row is None or (reviewer is not None and row.upload.user_id == reviewer.pk):
             return False
@@ -117,6 +119,7 @@ def _assign(analysis: Analysis, reviewer: User | None, by: User) -> bool:
 
 
 def _locked(analysis: Analysis) -> Analysis:
+    retention.lock_owner(analyses=analysis.pk)  # a decision writes an event of theirs
     row = Analysis.objects.select_for_update().filter(pk=analysis.pk).first()
     if row is None:
         raise Refused("conflict", _("The analysis was deleted."))
@@ -147,7 +150,7 @@ def _model_said(row: Analysis) -> dict[str, Any]:
 def _settle(case: ReviewCase, row: Analysis, *, actor: User | None) -> None:
     """Decide the case if its opinions suffice; tell everybody whom it concerns."""
     dispute = case.open_dispute
-    opinions = [review.verdict for review in case.reviews.all()]
+    opinions = [review.verdict for review in case.reviews.counting()]
     verdict = rules.settle(opinions, rules.needed(disputed=dispute is not None))
     if verdict is None:
         return
@@ -188,9 +191,12 @@ def dispute(*, analysis: Analysis, category: str, reason: str = "") -> Dispute:
         earlier = Dispute.objects.filter(case=case).first()
         if earlier is not None and earlier.status != Dispute.Status.WITHDRAWN:
             raise Refused("conflict", _("You have said so before. Each result is looked at again once."))
-        values = {"category": category, "reason": reason.strip()[: Dispute.LONGEST], "opened_at": timezone.now()}
-        fresh = {"status": Dispute.Status.OPEN, "answer": "", "closed_at": None}
-        row_of, _created = Dispute.objects.update_or_create(case=case, defaults={**values, **fresh})
+        values: dict[str, Any] = {"category": category, "reason": reason.strip()[: Dispute.LONGEST]}
+        values |= {"status": Dispute.Status.OPEN, "answer": "", "closed_at": None}
+        # The time of the first one is kept: it limits for how long the file may be held.
+        row_of, _created = Dispute.objects.update_or_create(
+            case=case, defaults=values, create_defaults={**values, "opened_at": timezone.now()}
+        )
         ReviewCase.objects.filter(pk=case.pk).update(decided_at=None)
         retention.hold(row)
         audit.record(audit.Action.DISPUTE, row, role=audit.Role.USER, after={"category": category})
@@ -206,21 +212,49 @@ def withdraw(*, analysis: Analysis) -> None:
         open_one = case.open_dispute if case else None
         if case is None or open_one is None:
             raise Refused("conflict", _("There is no open dispute."))
-        Dispute.objects.filter(pk=open_one.pk).update(status=Dispute.Status.WITHDRAWN, closed_at=timezone.now())
-        retention.release(row)
+        _close(open_one, row, answer="")  # also of a reviewer's draft
         audit.record(audit.Action.WITHDRAW, row, role=audit.Role.USER)
-        if row.reviewed_verdict:
-            # It had been decided before: then that is the decision again, and nobody need be told.
-            ReviewCase.objects.filter(pk=case.pk).update(verdict=row.reviewed_verdict, decided_at=row.reviewed_at)
-        else:
+        # While it is run again there is nothing to tell yet.
+        if not row.reviewed_verdict and row.status == Status.SUCCEEDED:
             _settle(case, row, actor=None)
 
 
-def supersede(analysis: Analysis) -> None:
+def end_without_result(analysis: Analysis) -> None:
+    """A new run failed or was cancelled: nothing is left that an open dispute could be about, and no reviewer will see
+    it. It is closed with a word about why. Inside the transaction that ends the run.
+    """
+    open_one = Dispute.objects.filter(
+        case__analysis=analysis.pk, case__is_current=True, status=Dispute.Status.OPEN
+    ).first()
+    if open_one is None:
+        return
+    with translation.override(language_for(analysis.upload.user)):
+        answer = _("The file was analysed anew, and that ended without a result. There is nothing left to object to.")
+    _close(open_one, analysis, answer=answer)
+    audit.record(audit.Action.WITHDRAW, analysis, after={"status": analysis.status})
+
+
+def _close(dispute: Dispute, analysis: Analysis, *, answer: str) -> None:
+    """Nobody has to answer it any more."""
+    Dispute.objects.filter(pk=dispute.pk).update(
+        status=Dispute.Status.WITHDRAWN, answer=answer, closed_at=timezone.now()
+    )
+    retention.release(analysis)
+    if analysis.reviewed_verdict:
+        # It had been decided before: then that is the decision again, and nobody need be told.
+        case = ReviewCase.objects.filter(pk=dispute.case_id)
+        case.update(verdict=analysis.reviewed_verdict, decided_at=analysis.reviewed_at)
+
+
+def supersede(analysis: Analysis, *, by: User | None) -> None:
     """A new run begins: its result is nobody's opinion yet. Inside the transaction that begins it.
 
     The old case is kept, for statistics; an open dispute goes over to the new one, because what it asks for was not
-    done. ``analysis`` is as the row was before.
+    done.
+
+    Args:
+        analysis: as the row was before.
+        by: staff who began it; None: its user.
     """
     case = ReviewCase.objects.filter(analysis_id=analysis.pk, is_current=True).first()
     if case is None:
@@ -231,7 +265,7 @@ def supersede(analysis: Analysis) -> None:
         fresh = ReviewCase.objects.create(analysis_id=analysis.pk, assigned_to_id=case.assigned_to_id)
         Dispute.objects.filter(pk=open_one.pk).update(case=fresh)
     before = {"verdict": case.verdict, "opinions": case.reviews.count()}
-    audit.record(audit.Action.SUPERSEDE, analysis, before=before)
+    audit.record(audit.Action.SUPERSEDE, analysis, actor=by, role=None if by else audit.Role.USER, before=before)
 
 
 def set_consent(*, analysis: Analysis, given: bool) -> None:

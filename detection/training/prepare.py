@@ -39,7 +39,7 @@ COLUMNS: Final = (
     "box_x", "box_y", "box_w", "box_h", "landmarks",
 )  # fmt: skip
 
-Skip = Literal["other_side", "no_face", "face_too_small", "failed"]
+Skip = Literal["other_side", "no_face", "face_too_small", "failed", "withdrawn"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,16 +119,27 @@ def prepare(
 
 
 def prepare_media(
-    media: Sequence[Medium], output: Path, *, options: Options = Options(), yunet_model: Path | None = None
+    media: Sequence[Medium],
+    output: Path,
+    *,
+    options: Options = Options(),
+    yunet_model: Path | None = None,
+    still_wanted: Callable[[Medium], bool] = lambda _medium: True,
 ) -> Summary:
-    """The same for media that somebody else has listed; see :func:`prepare`."""
+    """The same for media that somebody else has listed; see :func:`prepare`.
+
+    Args:
+        still_wanted: asked directly before each is cut, because others may take hours.
+    """
     output.mkdir(parents=True, exist_ok=True)
     detector = _face_detector(options, yunet_model)
     outcomes: dict[str, _Outcome] = {}
     with _Journal(output / "journal.jsonl", options) as journal:
         for medium in tqdm(media, unit="file", desc="preparing"):
             outcome = journal.find(medium)
-            if outcome is None:
+            if outcome is None and not still_wanted(medium):
+                outcome = _Outcome(reason="withdrawn")  # not in the journal: the next run asks again
+            elif outcome is None:
                 outcome = _cut_faces(medium, output, detector, options)
                 journal.add(medium, outcome)
             outcomes[medium.source] = outcome

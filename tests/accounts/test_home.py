@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import smtplib
+import traceback
+
 import pytest
 from django.conf import LazySettings
 from django.core import mail
@@ -11,6 +14,7 @@ from django.utils import translation
 from accounts import mails
 from accounts.models import User
 from accounts.templatetags.browsers import browser
+from tests.accounts.conftest import link_in_mail
 
 pytestmark = pytest.mark.django_db
 
@@ -102,6 +106,31 @@ def test_e_mail_is_plain_text_with_links_only_where_the_site_knows_its_address(a
     assert "https://example.org/analyses/1/" in mail.outbox[-1].body
     assert mail.outbox[-1].content_subtype == "plain"
     assert mail.outbox[-1].alternatives == []
+
+
+def test_it_says_that_nothing_is_sent_to_an_address_that_is_not_confirmed(ann_client: Client, ann: User):
+    words = "None of these e-mails is sent before your address is confirmed."
+    assert words in ann_client.get(HOME).content.decode()
+    assert "Send the link again" in ann_client.get("/accounts/email/").content.decode()
+    ann_client.post("/accounts/email/", {"email": ann.email, "action_send": ""})
+    ann_client.post(link_in_mail(ann.email))
+    assert words not in ann_client.get(HOME).content.decode()
+
+
+def test_an_error_of_the_mail_server_is_told_without_the_address(
+    ann: User, monkeypatch: pytest.MonkeyPatch, settings: LazySettings
+):
+    """It goes into logs, from here and, with all that caused it, from the queue."""
+    assert settings.EMAIL_TIMEOUT == 10
+
+    def refuse(*_arguments: object) -> None:
+        raise smtplib.SMTPRecipientsRefused({ann.email: (550, b"no such user")})
+
+    monkeypatch.setattr("django.core.mail.backends.locmem.EmailBackend.send_messages", refuse)
+    with pytest.raises(mails.NotSent) as caught:
+        mails.send(ann, "account_deleted", {})
+    assert str(caught.value) == "SMTPRecipientsRefused"
+    assert ann.email not in "".join(traceback.format_exception(caught.value))
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import re
 from datetime import timedelta
 
 import pytest
+from allauth.account import app_settings
 from asgiref.sync import async_to_sync
 from django.contrib.auth.models import AnonymousUser
 from django.test import Client
@@ -13,7 +14,9 @@ from django.utils import timezone
 
 from accounts import middleware, tokens
 from accounts.models import ApiToken, User
-from tests.factories import make_user
+from accounts.sessions import SIGNED_IN
+from tests.accounts.conftest import link_in_mail, sign_in
+from tests.factories import PASSWORD, make_user
 
 pytestmark = pytest.mark.django_db
 PAGE, ME, TOKENS = "/accounts/tokens/", "/api/v1/me/", "/api/v1/tokens/"
@@ -143,6 +146,52 @@ def test_there_is_an_end_to_tokens(browser: Client, ann: User, monkeypatch):
     answer = browser.post(TOKENS, {"name": "one more"}, content_type="application/json")
     assert (answer.status_code, answer.json()["code"]) == (409, "conflict")
     assert ApiToken.objects.count() == 1
+
+
+def left_open(client: Client) -> None:
+    """As if the last proof of who sits there were older than allauth believes."""
+    session = client.session
+    session[SIGNED_IN] -= app_settings.REAUTHENTICATION_TIMEOUT + 1
+    session.save()
+
+
+def test_whoever_finds_an_open_browser_makes_no_token(browser: Client, ann: User):
+    left_open(browser)
+    wanted = {"name": "mine now", "days": "0"}
+    answer = browser.post(PAGE, wanted)
+    assert answer["Location"].startswith("/accounts/reauthenticate/")
+    refused = browser.post(TOKENS, {"name": "mine now"}, content_type="application/json")
+    assert (refused.status_code, refused.json()["code"]) == (403, "permission_denied")
+    assert "Sign in again" in refused.json()["detail"]
+    assert browser.get(PAGE).status_code == browser.get(TOKENS).status_code == 200
+    assert not ApiToken.objects.exists()
+    browser.post(PAGE, wanted)  # what was asked for is done once it is proved
+    page = browser.post(answer["Location"], {"password": PASSWORD, "next": PAGE}).content.decode()
+    assert re.search(r'class="token-key">vf_', page)
+    assert browser.post(TOKENS, {"name": "one more"}, content_type="application/json").status_code == 201
+    assert ApiToken.objects.count() == 2
+
+
+def test_who_has_signed_up_or_in_just_now_needs_no_other_proof(client: Client, ann: User):
+    new = {"email": "new@example.org", "password1": PASSWORD, "password2": PASSWORD}
+    client.post("/accounts/signup/", new)
+    assert client.post(TOKENS, {"name": "x"}, content_type="application/json").status_code == 201
+    other = Client()
+    sign_in(other)
+    assert other.post(TOKENS, {"name": "x"}, content_type="application/json").status_code == 201
+
+
+def test_a_new_password_by_mail_ends_all_tokens(client: Client, ann: User):
+    """Somebody who had the account may have made them."""
+    other = make_user("other@example.org")
+    issue(other)
+    _token, key = issue(ann)
+    client.post("/accounts/password/reset/", {"email": ann.email})
+    form = client.get(link_in_mail(ann.email), follow=True)
+    new = "another quiet river 8"
+    client.post(form.redirect_chain[-1][0], {"password1": new, "password2": new})
+    assert with_token(key).get(ME).status_code == 401
+    assert [token.user for token in ApiToken.objects.all()] == [other]
 
 
 def test_a_token_needs_no_csrf_and_a_session_does(ann: User):

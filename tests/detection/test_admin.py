@@ -8,8 +8,8 @@ import pytest
 from django.test import Client
 
 from accounts.models import User
-from detection import services
-from detection.models import Analysis, Upload
+from detection import quota, services
+from detection.models import Analysis, AuditEntry, DeletionReceipt, Upload
 from detection.webhooks import endpoints
 from tests import factories
 
@@ -48,13 +48,16 @@ def test_details_cannot_be_edited(admin: Client):
     assert admin.post(f"/admin/detection/upload/{analysis.upload_id}/delete/").status_code == 403
 
 
-def test_cancelling_and_running_again(admin: Client, queued, django_capture_on_commit_callbacks):
+def test_cancelling_and_running_again(admin: Client, queued, settings, django_capture_on_commit_callbacks):
     waiting, done = factories.make_analysis(), factories.make_result()
     page = act(admin, "cancel", waiting, done).content.decode()
     assert "1 cancelled." in page
     assert "1 could not be" in page
+    settings.DAILY_QUOTA = 1  # of the owner, whom it costs nothing
+    quota.spend(done.upload.user)
     with django_capture_on_commit_callbacks(execute=True):
         act(admin, "run_again", waiting, done)
+    assert AuditEntry.objects.get(action="rerun", object_id=str(done.pk)).before == {"model": "1"}
     assert sorted(queued()) == sorted([str(waiting.pk), str(done.pk)])
 
 
@@ -64,6 +67,8 @@ def test_deleting_removes_the_files(admin: Client, media_root: Path, django_capt
         admin.post(f"{ANALYSES}{analyses[0].pk}/delete/", {"post": "yes"})
         act(admin, "delete_selected", *analyses[1:], post="yes")
     assert not Upload.objects.exists()
+    receipts = DeletionReceipt.objects.values_list("reason", flat=True)
+    assert set(receipts) == {"staff"}, "its owner did not ask for it"
     assert list(media_root.iterdir()) == []
 
 

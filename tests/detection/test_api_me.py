@@ -62,6 +62,9 @@ def test_the_end_of_an_analysis_is_told_to_those_who_want_it(owner: User):
     assert mail.outbox == []
     User.objects.filter(pk=owner.pk).update(notify_analyses=True)
     notices.tell_ended(str(analysis.pk))
+    assert mail.outbox == [], "not to an address that may be somebody else's"
+    factories.confirm_address(owner)
+    notices.tell_ended(str(analysis.pk))
     (message,) = mail.outbox
     assert message.to == [owner.email]
     assert "face.jpg" in message.subject

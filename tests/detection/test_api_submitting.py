@@ -226,6 +226,25 @@ def test_the_same_bytes_and_model_are_answered_from_the_earlier_result(owner_cli
     assert Upload.objects.count() == 1
 
 
+def test_how_long_it_is_kept_holds_for_the_earlier_file(owner_client: Client):
+    send(owner_client, retain_seconds="86400")
+    finish()
+    upload = Upload.objects.get()
+    finished = Analysis.objects.get().finished_at
+    assert finished is not None
+    Upload.objects.update(media_expires_at=finished + timedelta(days=1))
+    answer = send(owner_client, retain_seconds="0")
+    assert (answer.status_code, answer.json()["reused"]) == (200, True)
+    assert answer.json()["media"]["retain_seconds"] == 0
+    upload.refresh_from_db()
+    assert (upload.keep_seconds, upload.media_expires_at) == (0, finished)
+    send(owner_client)
+    upload.refresh_from_db()
+    assert upload.keep_seconds == 0, "nothing was said"
+    Upload.objects.update(media_deleted_at=timezone.now())
+    assert send(owner_client, retain_seconds="600").status_code == 200, "the file is gone, the result answers"
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -174,6 +174,7 @@ def test_deleting_several_asks_first(
     with django_capture_on_commit_callbacks(execute=True):
         response = bulk(owner_client, "delete", *doomed, path=f"{BULK}?kind=video", confirmed="yes")
     assert response["Location"] == "/analyses/?kind=video"
+    assert response["Clear-Site-Data"] == '"cache"'
     assert "2 analyses were deleted" in owner_client.get(HISTORY).content.decode()
     assert sorted(Upload.objects.values_list("name", flat=True)) == ["broken.mp4", "night speech.mp4", "portrait.jpg"]
     assert len(list(media_root.iterdir())) == 3
@@ -184,6 +185,7 @@ def test_running_several_again_leaves_alone_what_still_runs(
 ):
     with django_capture_on_commit_callbacks(execute=True):
         response = bulk(owner_client, "retry", past["speech"], past["broken"], past["waiting"])
+    assert "Clear-Site-Data" not in response
     page = owner_client.get(response["Location"]).content.decode()
     assert "2 analyses begin anew" in page
     assert "1 was left alone" in page

@@ -217,6 +217,7 @@ def test_cancel_retry_delete_from_the_page(
     with django_capture_on_commit_callbacks(execute=True):
         response = owner_client.post(f"{page}delete/")
     assert response["Location"] == "/analyses/"
+    assert response["Clear-Site-Data"] == '"cache"', "what the browser has kept of its pictures goes, too"
     assert not Upload.objects.exists()
     assert list(media_root.iterdir()) == []
 

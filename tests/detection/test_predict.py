@@ -188,6 +188,20 @@ def test_after_an_hour_it_is_gone(client: Client, owner: User, stored, django_ca
 
 
 @pytest.mark.usefixtures("open_site")
+def test_too_many_files_of_strangers(client: Client, owner: User, settings: LazySettings, stored):
+    """Nobody is told to delete what is not theirs; users have room of their own."""
+    settings.STORAGE_BYTES = len(factories.jpeg())
+    assert send(client).status_code == 202
+    full = send(client)
+    assert (full.status_code, full.json()["code"], full["Retry-After"]) == (409, "storage_full", "3600")
+    assert full.json()["detail"] == "This server holds too many files of visitors for now. Try again in an hour."
+    assert len(stored()) == 1
+    client.force_login(owner)
+    assert send(client).status_code == 202
+    assert "your files may take" in send(client).json()["detail"]
+
+
+@pytest.mark.usefixtures("open_site")
 def test_each_address_has_the_limit_of_a_user(settings: LazySettings):
     settings.RATE_LIMITS = {
         "uploads": {"user": "2/d", "address": "9/d"},

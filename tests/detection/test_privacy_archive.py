@@ -17,6 +17,7 @@ from accounts import tokens
 from accounts.models import User
 from detection.models import CallbackKey, Dispute, Review, ReviewCase, Upload, WebhookEndpoint
 from detection.privacy import archive
+from detection.review import audit
 from tests import factories
 from tests.accounts.conftest import sign_in
 from tests.factories import PASSWORD
@@ -32,7 +33,6 @@ ELSEWHERE = {
     "accounts.User_user_permissions": "rights, given to staff only",
     "detection.FaceTrack": "in the reports",
     "detection.FaceScore": "in the reports",
-    "detection.AuditEntry": "names users by role alone, and staff by a number",
 }
 
 
@@ -122,6 +122,17 @@ def test_what_reviewers_wrote_for_each_other_is_left_out(owner: User, stranger: 
     assert "assigned_to_id" not in data(found, "review-cases")[0]
     mine = opened(archive.stream(stranger, "en"))
     assert data(mine, "reviews-given")[0]["note"] == "between us"
+
+
+def test_it_tells_what_was_done_to_ones_own_analyses_and_not_by_whom(owner: User, stranger: User):
+    mine, theirs = factories.make_result(owner), factories.make_result(stranger)
+    for about in (mine, theirs):
+        audit.record(audit.Action.READ, about, actor=stranger, role=audit.Role.REVIEWER, after={"to": stranger.pk})
+    audit.record(audit.Action.ERASE, "account", actor=stranger)
+    (entry,) = data(opened(archive.stream(owner, "en")), "audit")
+    assert (entry["object_id"], entry["action"], entry["role"]) == (str(mine.pk), "read", "reviewer")
+    assert entry["at"]
+    assert not {"actor_id", "before", "after"} & set(entry)
 
 
 def test_it_is_made_block_by_block(owner: User):

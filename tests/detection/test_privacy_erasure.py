@@ -195,8 +195,9 @@ def test_the_password_is_asked_for(client: Client, owner: User, stored: Callable
     assert client.post(DELETE, {"password": "wrong"}).status_code == 400
     assert client.post(DELETE, {}).status_code == 400
     assert User.objects.filter(pk=owner.pk).exists()
-    page = client.post(DELETE, {"password": PASSWORD}, follow=True)
-    assert "was deleted" in page.content.decode()
+    answer = client.post(DELETE, {"password": PASSWORD})
+    assert answer["Clear-Site-Data"] == '"cache"'
+    assert "was deleted" in client.get(answer["Location"]).content.decode()
     assert not User.objects.filter(pk=owner.pk).exists()
     assert stored() == []
     assert sign_in(client, "owner@example.org").status_code == 200, "nobody to sign in as"

@@ -6,11 +6,13 @@ See ``retention/test_races.py``; run on PostgreSQL by ``test_privacy_races_on_po
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 from django.db import IntegrityError
 
+from accounts import roles
 from accounts.models import User
 from detection import runner, services, validators
 from detection.models import Analysis, DailyUse, FaceTrack, Upload, WebhookEndpoint, WebhookEvent
@@ -63,6 +65,16 @@ def test_erasing_while_uploads_arrive(_round: int, owner: User, nothing_left: Ca
     assert at_once(send, lambda: erasure.erase(user=owner)) == []
     erasure.erase(user=owner)
     nothing_left()
+
+
+@pytest.mark.parametrize("_round", range(ROUNDS))
+@pytest.mark.parametrize(
+    "go", [lambda user: erasure.erase(user=user), lambda user: roles.set_role(user, roles.Role.USER)]
+)
+def test_two_administrators_who_go_at_once_leave_one(go: Callable[[User], None], _round: int, db: None):
+    pair = [factories.make_user(is_staff=True, is_superuser=True) for _number in range(2)]
+    assert all(isinstance(error, roles.LastAdministrator) for error in at_once(*(partial(go, user) for user in pair)))
+    assert User.objects.filter(is_superuser=True).count() == 1
 
 
 @pytest.mark.parametrize("_round", range(ROUNDS))

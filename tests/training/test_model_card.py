@@ -100,7 +100,14 @@ def test_results_of_training_runs_are_told_where_they_lie(report, tmp_path):
     for name, content in results.items():
         (tmp_path / f"{name}.json").write_text(json.dumps(content))
     text = model_card.render(model_card.collect(report, tmp_path))
-    for part in ("2,257,984 parameters", "| steps | 3000 |", "Mean: one at a time 0.834, all at once 0.700.", "0.901", "| SAM | 0.878 | no | no gain |"):
+    parts = (
+        "2,257,984 parameters",
+        "| steps | 3000 |",
+        "Mean: one at a time 0.834, all at once 0.700.",
+        "0.901",
+        "| SAM | 0.878 | no | no gain |",
+    )
+    for part in parts:
         assert part in text, part
     assert "| file size | 0.543 (0.523 to 0.563) |" in text
     assert "Other seeds" not in model_card.render(model_card.collect(report, None))

@@ -5,11 +5,13 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from django.db import transaction
 from django.utils import timezone
 
 from detection import cleanup, retention, runner, services
-from detection.models import Analysis, DeletionReceipt, Upload
+from detection.models import Analysis, DeletionReason, DeletionReceipt, Upload
 from detection.problems import Refused
+from detection.review import services as review
 from tests import factories
 from tests.detection.retention.conftest import BEGIN
 from tests.fakes import FakePipeline
@@ -66,6 +68,22 @@ def test_the_whole_life_of_a_file(finished, clock, on_disk, owner, settings):
     clock.forward(days=settings.RECEIPT_DAYS + 1)
     assert cleanup.expire().receipts == 3
     assert receipts() == []
+
+
+def test_a_deletion_that_is_not_committed_deletes_nothing(finished, clock, on_disk):
+    """Neither the file nor the pictures, and the next clean-up does it with its receipts."""
+    before = on_disk()
+    with transaction.atomic():
+        assert retention.delete_pictures(finished.pk, reason=DeletionReason.MISSING) is False
+        assert retention.delete_pictures(finished.pk, reason=DeletionReason.USER)
+        assert retention.delete_file(finished.upload_id, reason=DeletionReason.USER)
+        assert on_disk() == before
+        transaction.set_rollback(True)
+    assert on_disk() == before
+    clock.forward(days=30)
+    assert cleanup.expire() == cleanup.clocks.Expired(files=1, pictures=1, results=0, receipts=0)
+    assert on_disk() == []
+    assert DeletionReceipt.objects.get(what="pictures").size > 0
 
 
 def test_a_dry_run_counts_and_changes_nothing(finished, clock, on_disk):
@@ -183,17 +201,36 @@ def test_a_file_that_is_being_analysed_is_not_deleted(owner, on_disk):
     assert len(on_disk()) == 1
 
 
-def test_a_reviewer_extends_and_ends(finished, clock, on_disk, settings):
+def test_a_reviewer_extends_and_ends(finished, clock, on_disk):
+    """By a week each time, as far as the site allows."""
     reviewer = factories.make_user()
-    retention.extend(finished, until=timezone.now() + timedelta(days=3), by=reviewer)
-    clock.forward(days=2)
-    assert cleanup.expire().files == 0
+    assert retention.extend(finished, by=reviewer) == BEGIN + timedelta(days=7, hours=1)
+    assert retention.extend(finished, by=reviewer) == BEGIN + timedelta(days=14)
     with pytest.raises(Refused, match="14 days from now"):
-        retention.extend(finished, until=timezone.now() + timedelta(days=15), by=reviewer)
+        retention.extend(finished, by=reviewer)
+    clock.forward(days=13)
+    assert cleanup.expire().files == 0
+    assert retention.extend(finished, by=reviewer) == BEGIN + timedelta(days=21)
     retention.end_now(finished, by=reviewer)
     assert receipts() == [("file", "reviewer")]
     with pytest.raises(Refused, match="deleted on"):
-        retention.extend(finished, until=timezone.now(), by=reviewer)
+        retention.extend(finished, by=reviewer)
+
+
+def test_extending_never_shortens(finished, settings):
+    settings.MEDIA_MAX_SECONDS = 30 * 86400
+    retention.keep_for(finished.upload, 30 * 86400)
+    with pytest.raises(Refused, match="14 days from now"):
+        retention.extend(finished, by=factories.make_user())
+    assert reload(finished).upload.media_expires_at == BEGIN + timedelta(days=30)
+
+
+def test_extending_where_less_than_a_week_is_allowed(finished, clock, settings):
+    settings.HOLD_DAYS = 3
+    assert retention.extension() == timedelta(days=3)
+    assert retention.extend(finished, by=factories.make_user()) == BEGIN + timedelta(days=3)
+    with pytest.raises(Refused, match="3 days from now"):
+        retention.extend(finished, by=factories.make_user())
 
 
 def test_an_objection_holds_everything_until_it_is_decided(finished, clock, on_disk):
@@ -215,6 +252,29 @@ def test_an_objection_that_nobody_decides_holds_for_a_limited_time(finished, clo
     assert cleanup.expire() == cleanup.clocks.Expired(files=0, pictures=0, results=0, receipts=0)
     clock.forward(hours=1)
     assert cleanup.expire().results == 1
+
+
+def test_objecting_again_and_again_holds_for_no_longer(finished, clock):
+    """Nor does objecting to what a new run found in the same file."""
+    end = BEGIN + timedelta(days=14)
+    review.dispute(analysis=finished, category="genuine")
+    assert reload(finished).upload.media_held_until == end
+    for _day in range(13):
+        clock.forward(days=1)
+        review.withdraw(analysis=finished)
+        review.dispute(analysis=finished, category="genuine")
+    assert reload(finished).upload.media_held_until == end
+    review.withdraw(analysis=finished)
+    services.retry(analysis=finished)
+    runner.run(finished.pk, engine=FakePipeline(frames=2))
+    review.dispute(analysis=finished, category="genuine")
+    assert reload(finished).upload.media_held_until == end
+    clock.forward(days=1)
+    review.withdraw(analysis=finished)
+    review.dispute(analysis=finished, category="genuine")
+    assert reload(finished).upload.media_held_until is None
+    assert cleanup.expire().files == 1
+    assert retention.hold(finished) is None
 
 
 def test_an_objection_comes_too_late_for_the_file(finished, owner):

@@ -12,11 +12,12 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from config.uploads import incoming
-from detection import cleanup, services
+from detection import cleanup, runner, services
 from detection.cleanup import disk
 from detection.models import Analysis, DeletionReceipt, Upload
 from detection.retention import storage
 from tests import factories
+from tests.fakes import FakePipeline
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -87,6 +88,28 @@ def test_a_deletion_that_was_interrupted_is_finished(owner, finish, aged, media_
     Upload.objects.update(media_deleted_at=analysis.created_at)
     assert repaired() == {"leftovers": 1}
     assert not storage.source(analysis.upload).exists()
+
+
+def test_a_deletion_of_pictures_that_was_interrupted_is_finished(owner, finish, aged, media_root):
+    analysis, kept = finish(owner), finish(owner)
+    Analysis.objects.filter(pk=analysis.pk).update(pictures_deleted_at=analysis.created_at)
+    assert repaired() == {"leftovers": 1}
+    assert not (media_root / analysis.folder).exists()
+    assert (media_root / kept.folder).is_dir()
+    assert repaired() == {}
+
+
+def test_pictures_of_a_new_run_are_no_leftovers(owner, finish, aged, media_root, monkeypatch):
+    """It began after the folder had been listed."""
+    analysis = finish(owner)
+    Analysis.objects.filter(pk=analysis.pk).update(pictures_deleted_at=analysis.created_at)
+    listed = list(disk._leftovers())
+    assert [path.name for path in listed] == [str(analysis.pk)]
+    services.retry(analysis=analysis)
+    runner.run(analysis.pk, engine=FakePipeline(frames=2))
+    monkeypatch.setattr(disk, "_leftovers", lambda: listed)
+    repaired()
+    assert list((media_root / analysis.folder).rglob("*.jpg"))
 
 
 def test_rows_whose_files_are_gone_say_so(owner, finish, media_root):

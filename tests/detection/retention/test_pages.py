@@ -14,6 +14,7 @@ from detection import cleanup, retention, validators
 from detection.models import Analysis, DeletionReceipt, Upload
 from detection.reports.pdf import report_pdf
 from tests import factories
+from tests.accounts.conftest import sign_in
 from tests.detection.retention.conftest import BEGIN
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -284,6 +285,7 @@ def test_the_privacy_page_changes_with_the_settings(client, db, settings):
     for words in ("30 days after the result.", "365 days, or until you delete them.", "1 day at most, for one file"):
         assert words in before, words
     assert "This site sends no e-mail" in before
+    assert "are written there whole, with addresses" in before
     assert "/predict" not in before
     settings.MEDIA_SECONDS = 0
     settings.MEDIA_MAX_SECONDS = 7 * 86400
@@ -309,8 +311,31 @@ def test_the_privacy_page_changes_with_the_settings(client, db, settings):
         "Answers for 7 hours, the log for 30 days.",
         "What is sent to /predict without an account File, pictures and result: 1 hour.",
         "go through the mail server mail.example.org.",
-        "veriframe_session Keeps you signed in. It lasts 1 hour at most.",
+        "veriframe_session Keeps you signed in, and takes a message from one page to the next. It lasts 1 hour",
     ):
         assert words in after, words
-    for words in ("Your files may take", "This site sends no e-mail", "365 days, or", "does not insist"):
+    for words in (
+        "Your files may take",
+        "written there whole",
+        "This site sends no e-mail",
+        "365 days, or",
+        "does not insist",
+    ):
         assert words not in after, words
+
+
+def test_the_privacy_page_names_every_cookie_that_there_is(client, owner, settings):
+    """Those of a visitor who changes the language, signs in, sends a file, keeps it longer, and signs out."""
+    client.post("/language/", {"language": "en", "next": "/"})
+    assert client.get("/accounts/login/").status_code == 200
+    assert sign_in(client, owner.email).status_code == 302
+    seen = set(client.cookies)
+    sent = client.post("/upload/", {"file": factories.uploaded(), "retain_seconds": "3600"})
+    assert sent.status_code == 302
+    client.post(f"{sent['Location']}file/keep/", {"retain_seconds": "86400"})
+    seen |= set(client.cookies)
+    assert "Saved." in text(client.get(sent["Location"]))
+    client.post("/accounts/logout/")
+    seen |= set(client.cookies)
+    told = set(re.findall(r"<code>(\w+)</code>", client.get("/privacy/").content.decode()))
+    assert seen == told == {"sessionid", "csrftoken", "django_language"}

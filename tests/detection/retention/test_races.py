@@ -11,10 +11,13 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.db import connections
+from django.test import Client
 from django.utils import timezone
 
 from detection import cleanup, retention, runner, services
@@ -118,6 +121,44 @@ def test_cleaning_up_and_deleting_the_account(_round, owner, finish, media_root)
     assert Upload.objects.count() == 0
     assert [path.name for path in media_root.iterdir() if path.name != ".veriframe"] == []
     assert set(DeletionReceipt.objects.values_list("user", flat=True)) == {None}
+
+
+@pytest.mark.parametrize("_round", range(ROUNDS))
+@pytest.mark.parametrize("ending", ["expire", "delete", "erase"])
+def test_downloading_what_is_being_deleted(_round, ending, owner, finish):
+    """What was there, or a word about where it went: nothing else."""
+    from detection.privacy import erasure
+
+    factories.make_user(is_staff=True, is_superuser=True)
+    analysis = due(finish(owner))
+    acts = {
+        "expire": cleanup.expire,
+        "delete": lambda: services.delete(analysis=analysis),
+        "erase": lambda: erasure.erase(user=owner),
+    }
+    answers: list[tuple[int, bool]] = []
+
+    def download(client: Client, name: str) -> None:
+        for _again in range(8):
+            there = Analysis.objects.filter(pk=analysis.pk)
+            response = client.get(f"/media/{analysis.pk}/{name}", headers={"Accept": "application/json"})
+            if response.streaming:
+                async_to_sync(read)(response)
+            answers.append((response.status_code, there.exists()))
+
+    one, other = Client(), Client()
+    for client in (one, other):
+        client.force_login(owner)
+    assert at_once(partial(download, one, "source"), partial(download, other, "faces/0.jpg"), acts[ending]) == []
+    allowed = {200, 410} if ending == "expire" else {200, 404}
+    assert {status for status, _there in answers} <= allowed
+    assert not [status for status, there in answers if status == 404 and there], "not before the row is gone"
+
+
+async def read(response) -> None:
+    """To its end, which closes the file."""
+    async for _part in response:
+        pass
 
 
 @pytest.mark.parametrize("_round", range(ROUNDS))

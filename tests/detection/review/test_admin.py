@@ -172,6 +172,9 @@ def test_giving_cases_to_a_reviewer(reviewer_client: Client, reviewer: User, col
     assert "2 cases were given." in act(reviewer_client, "give_to", one, two, reviewer=str(colleague.pk))
     assert set(ReviewCase.objects.values_list("assigned_to", flat=True)) == {colleague.pk}
     act(reviewer_client, "give_to", one, reviewer=str(owner.pk))  # is offered to nobody, and not taken
+    act(reviewer_client, "give_to", one, reviewer="987654")
+    # The form takes this for a number; it is nobody's.
+    assert "There is no such reviewer." in act(reviewer_client, "give_to", one, reviewer=f" {colleague.pk}")
     assert ReviewCase.objects.get(analysis=one).assigned_to == colleague
     assert "1 case was given." in act(reviewer_client, "give_to", one)
     assert ReviewCase.objects.get(analysis=one).assigned_to is None
@@ -183,7 +186,34 @@ def test_running_again_costs_the_user_nothing(reviewer_client: Client, owner: Us
     assert "Done for 1 case." in act(reviewer_client, "rerun", analysis)
     row = Analysis.objects.get(pk=analysis.pk)
     assert (row.status, row.reviewed_verdict) == ("queued", "")
-    assert AuditEntry.objects.filter(action="rerun", before={"model": "1"}).exists()
+    rerun, superseded = (AuditEntry.objects.get(action=action) for action in ("rerun", "supersede"))
+    assert (rerun.before, rerun.actor) == ({"model": "1"}, superseded.actor)
+    assert superseded.role == "reviewer"
+
+
+def test_what_cannot_be_noted_is_not_done(reviewer_client: Client, analysis: Analysis, monkeypatch):
+    def full(*_args: object, **_options: object) -> None:
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr(AuditEntry, "save", full)
+    reviewer_client.raise_request_exception = False
+    data = {"_selected_action": [str(analysis.pk)]}
+    for action in ("rerun", "end_media"):
+        assert reviewer_client.post(f"{QUEUE}?state=all", {"action": action, **data}).status_code == 500
+    row = Analysis.objects.select_related("upload").get(pk=analysis.pk)
+    assert (row.status, row.upload.media_deleted_at) == ("succeeded", None)
+
+
+def test_the_page_says_whose_opinion_counts(reviewer_client: Client, analysis: Analysis, reviewer, colleague, owner):
+    services.give_opinion(analysis=analysis, reviewer=reviewer, verdict="manipulated")
+    services.dispute(analysis=analysis, category="genuine")
+    page = reviewer_client.get(page_of(analysis)).content.decode()
+    assert "from before the dispute: does not count" in page
+    assert "You judged this case before its user disputed it." in page
+    assert "disputed, 0 of 2 opinions" in reviewer_client.get(QUEUE).content.decode()
+    reviewer_client.force_login(colleague)
+    page = reviewer_client.get(page_of(analysis)).content.decode()
+    assert "Two reviewers who have not judged this case before have to agree on it." in page
 
 
 def make_other() -> User:
@@ -193,15 +223,23 @@ def make_other() -> User:
 
 
 def test_extending_and_ending_retention(reviewer_client: Client, analysis: Analysis, settings):
-    settings.HOLD_DAYS = 30
-    assert "Done for 1 case." in act(reviewer_client, "extend", analysis)
+    settings.HOLD_DAYS = 10
+    assert "Keep the file for 7 more days" in reviewer_client.get(QUEUE, {"state": "all"}).content.decode()
+    first = act(reviewer_client, "extend", analysis)
+    assert ("Done for 1 case." in first, "kept for less than that" in first) == (True, False)
     upload = Upload.objects.get(pk=analysis.upload_id)
     assert upload.media_expires_at is not None
     assert upload.media_expires_at > timezone.now() + timedelta(days=6)
+    second = act(reviewer_client, "extend", analysis)
+    assert "Done for 1 case." in second
+    assert "1 file is kept for less than that: no file is kept for more than 10 days from now." in second
+    assert "A file can be kept for 10 days from now at most." in act(reviewer_client, "extend", analysis)
+    settings.HOLD_DAYS = 1
+    assert "Keep the file for 1 more day<" in reviewer_client.get(QUEUE, {"state": "all"}).content.decode()
     assert "Done for 1 case." in act(reviewer_client, "end_media", analysis)
     assert Upload.objects.get(pk=analysis.upload_id).media_deleted_at is not None
     assert "was deleted" in act(reviewer_client, "extend", analysis)
-    assert list(AuditEntry.objects.order_by("pk").values_list("action", flat=True)) == ["extend", "end"]
+    assert list(AuditEntry.objects.order_by("pk").values_list("action", flat=True)) == ["extend", "extend", "end"]
 
 
 # -- Figures ----------------------------------------------------------------------------------------------------------

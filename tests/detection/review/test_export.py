@@ -15,6 +15,7 @@ from django.utils import timezone
 from accounts.models import User
 from detection.models import Analysis, AuditEntry, FaceScore, Upload
 from detection.review import services
+from detection.training import prepare
 from detection.training.batches import FacePairs, Recipe
 from detection.training.datasets import read_manifest
 from tests import factories
@@ -56,9 +57,9 @@ def test_only_what_is_reviewed_and_allowed_leaves_the_site(owner: User, stranger
 
     out = run(tmp_path / "out")
     samples = read_manifest(tmp_path / "out" / "manifest.csv")
-    assert {(s.video, s.label) for s in samples} == {
-        (f"reviewed/real/{genuine.upload_id}", 0),
-        (f"reviewed/manipulated/{fake.upload_id}", 1),
+    assert {(s.video.rpartition("/")[0], s.label) for s in samples} == {
+        ("reviewed/real", 0),
+        ("reviewed/manipulated", 1),
     }
     for sample in samples:
         height, width = sample.load().shape[:2]
@@ -72,14 +73,45 @@ def test_only_what_is_reviewed_and_allowed_leaves_the_site(owner: User, stranger
 
 
 def test_nothing_in_it_names_anybody(owner: User, reviewer: User, tmp_path: Path):
-    judged(sent(owner), reviewer, "authentic")
+    analysis = judged(sent(owner), reviewer, "authentic")
     run(tmp_path / "out")
     for path in (tmp_path / "out").rglob("*"):
+        assert str(analysis.upload_id) not in str(path)
         if path.suffix in (".csv", ".jsonl"):
             assert "example.org" not in path.read_text()
             assert "face.jpg" not in path.read_text()
+            assert str(analysis.upload_id) not in path.read_text()
     (row,) = csv.DictReader((tmp_path / "out" / "manifest.csv").read_text().splitlines())
     assert row["group"] != str(owner.pk)
+    run(tmp_path / "again")
+    (again,) = csv.DictReader((tmp_path / "again" / "manifest.csv").read_text().splitlines())
+    assert again == row, "the same names in every export of this site"
+
+
+def test_a_permission_that_is_taken_back_meanwhile_is_heeded(
+    owner: User, stranger: User, reviewer: User, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Files are cut one after the other, the latest review first."""
+    last, first = judged(sent(owner), reviewer, "authentic"), judged(sent(stranger), reviewer, "authentic")
+    cut = prepare._cut_faces
+
+    def and_then_change_ones_mind(*args):
+        services.set_consent(analysis=last, given=False)
+        return cut(*args)
+
+    monkeypatch.setattr(prepare, "_cut_faces", and_then_change_ones_mind)
+    out = run(tmp_path / "out")
+    assert len({sample.video for sample in read_manifest(tmp_path / "out" / "manifest.csv")}) == 1
+    assert "1  reviewed analyses left out: no consent" in out
+    assert AuditEntry.objects.get(action="export").object_id == str(first.pk)
+
+
+def test_one_that_is_run_again_waits(owner: User, reviewer: User, tmp_path: Path):
+    """Nobody knows how many people are in it before."""
+    analysis = judged(sent(owner), reviewer, "authentic")
+    Analysis.objects.filter(pk=analysis.pk).update(status="running", verdict="")
+    run(tmp_path / "out")
+    assert read_manifest(tmp_path / "out" / "manifest.csv") == []
 
 
 def test_kept_crops_serve_where_the_file_is_gone(owner: User, stranger: User, reviewer: User, tmp_path, media_root):

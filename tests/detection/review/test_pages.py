@@ -151,6 +151,21 @@ def test_consent_on_page_and_api(owner_client: Client, analysis: Analysis):
     assert owner_client.get(f"/api/v1/analyses/{sent.json()['id']}/").json()["consent"] is True
 
 
+def test_saying_so_is_limited_as_uploads_are(owner_client: Client, analysis: Analysis, settings):
+    settings.RATE_LIMITS = {
+        "uploads": {"user": "2/d", "address": None},
+        "requests": {"user": None, "address": None},
+    }
+    address, send = f"/api/v1/analyses/{analysis.pk}/", {"content_type": "application/json"}
+    assert owner_client.post(f"{address}dispute/", {"category": "genuine"}, **send).status_code == 201
+    assert owner_client.put(f"{address}consent/", {"consent": True}, **send).status_code == 200
+    assert owner_client.put(f"{address}consent/", {"consent": False}, **send).status_code == 429
+    assert owner_client.delete(f"{address}dispute/").status_code == 429
+    page = owner_client.post(f"/analyses/{analysis.pk}/consent/", {"consent": "no"}, follow=True).content.decode()
+    assert "That is too much at once." in page
+    assert owner_client.get(address).json()["consent"] is True
+
+
 # -- Reading as a reviewer --------------------------------------------------------------------------------------------
 
 

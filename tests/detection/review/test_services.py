@@ -6,15 +6,19 @@ import json
 
 import pytest
 from django.core import mail
-from django.utils import timezone
+from django.test import Client
+from django.utils import timezone, translation
 
 from accounts.models import User
+from detection import reports, runner, selectors
 from detection import services as uploads
 from detection.models import Analysis, AuditEntry, Dispute, Review, ReviewCase, WebhookDelivery
 from detection.problems import Refused
-from detection.review import notices, services
+from detection.reports import card, words
+from detection.review import audit, notices, queue, services
 from detection.webhooks import endpoints
 from tests import factories
+from tests.detection.review.conftest import make_reviewer
 
 pytestmark = pytest.mark.django_db
 
@@ -142,7 +146,7 @@ def test_a_dispute_needs_two(analysis: Analysis, reviewer: User, colleague: User
 
 
 def test_a_dispute_opens_a_decided_case_again(analysis: Analysis, reviewer: User, colleague: User, third: User):
-    """The first opinion counts; until others have looked it stays the verdict."""
+    """Two others have to agree; until they have, what was decided stays the verdict."""
     opinion(analysis, reviewer, "manipulated")
     services.dispute(analysis=analysis, category="genuine")
     assert not case_of(analysis).is_decided
@@ -151,6 +155,59 @@ def test_a_dispute_opens_a_decided_case_again(analysis: Analysis, reviewer: User
     assert fresh(analysis).reviewed_verdict == "manipulated"
     opinion(analysis, third, "authentic")
     assert fresh(analysis).reviewed_verdict == "authentic"
+
+
+@pytest.mark.usefixtures("two")
+@pytest.mark.parametrize("new", ["authentic", "manipulated"])
+def test_a_dispute_of_what_two_had_decided_is_decided_by_two_others(
+    analysis: Analysis, reviewer: User, colleague: User, third: User, new: str
+):
+    opinion(analysis, reviewer, "manipulated")
+    opinion(analysis, colleague, "manipulated")
+    services.dispute(analysis=analysis, category="genuine")
+    with pytest.raises(Refused, match="judged this case before"):
+        opinion(analysis, reviewer, "authentic")
+    assert opinions_in_the_queue(analysis) == 0
+    opinion(analysis, third, new)
+    assert not case_of(analysis).is_decided, "what was disputed must not count"
+    assert opinions_in_the_queue(analysis) == 1
+    assert len(queue.standing(analysis).reviews) == 3
+    opinion(analysis, make_reviewer(), new)
+    assert (fresh(analysis).reviewed_verdict, case_of(analysis).is_decided) == (new, True)
+    assert AuditEntry.objects.filter(action="decide").first().after["opinions"] == 2
+
+
+def opinions_in_the_queue(analysis: Analysis) -> int:
+    counted = queue.queue().get(pk=analysis.pk).opinions or 0
+    assert counted == len(queue.standing(analysis).counting)
+    return counted
+
+
+@pytest.mark.parametrize("reviewers", [1, 2])
+def test_one_opinion_from_before_a_dispute_does_not_count(
+    analysis: Analysis, reviewer: User, colleague: User, third: User, settings, reviewers: int
+):
+    settings.REVIEWERS = reviewers
+    opinion(analysis, reviewer, "manipulated")
+    services.dispute(analysis=analysis, category="genuine")
+    opinion(analysis, colleague, "manipulated")
+    assert not case_of(analysis).is_decided
+    assert not queue.standing(analysis).conflict
+    opinion(analysis, third, "authentic")
+    assert queue.standing(analysis).conflict
+    assert not case_of(analysis).is_decided
+    opinion(analysis, make_reviewer(), "authentic")
+    assert fresh(analysis).reviewed_verdict == "authentic"
+
+
+def test_nor_does_the_one_that_decided_between_two_disputes(analysis: Analysis, reviewer: User, colleague: User):
+    services.dispute(analysis=analysis, category="genuine")
+    opinion(analysis, reviewer, "manipulated")
+    services.withdraw(analysis=analysis)
+    assert fresh(analysis).reviewed_verdict == "manipulated"
+    services.dispute(analysis=analysis, category="genuine")
+    opinion(analysis, colleague, "manipulated")
+    assert not case_of(analysis).is_decided
 
 
 def test_a_result_is_disputed_once(analysis: Analysis, reviewer: User, colleague: User):
@@ -197,10 +254,57 @@ def test_a_new_run_begins_without_a_verdict_of_people(analysis: Analysis, review
     assert (fresh(analysis).reviewed_verdict, fresh(analysis).reviewed_at) == ("", None)
     old = ReviewCase.objects.get(analysis=analysis)
     assert (old.is_current, old.verdict, old.model_verdict) == (False, "authentic", "manipulated")
-    assert AuditEntry.objects.get(action="supersede").before == {"verdict": "authentic", "opinions": 1}
+    superseded = AuditEntry.objects.get(action="supersede")
+    assert (superseded.role, superseded.before) == ("user", {"verdict": "authentic", "opinions": 1})
     ended(analysis, verdict="authentic")
     opinion(analysis, reviewer, "authentic")  # it is another result: the same reviewer may judge it
     assert ReviewCase.objects.filter(analysis=analysis).count() == 2
+
+
+@pytest.fixture
+def by_todays_model(analysis: Analysis) -> Analysis:
+    Analysis.objects.filter(pk=analysis.pk).update(model_sha256=card.served_model().sha256)
+    return fresh(analysis)
+
+
+def test_the_owner_does_not_get_rid_of_a_verdict_by_asking_the_same_model_again(
+    by_todays_model: Analysis, reviewer: User, owner: User
+):
+    opinion(by_todays_model, reviewer, "authentic")
+    decided = fresh(by_todays_model).reviewed_at
+    for _again in range(2):  # also not by giving up half-way
+        uploads.retry(analysis=fresh(by_todays_model))
+        row = fresh(by_todays_model)
+        assert (row.status, row.verdict, row.final_verdict) == ("queued", "", "")
+        assert reports.analysis_payload(row)["review"] is None
+        assert words.statement(row) == ""
+        assert selectors.counts_of(owner).by_verdict == {}
+        assert not selectors.history(owner, selectors.Wanted(verdict="authentic"))
+        notices.tell_reviewed(str(row.pk))
+        uploads.cancel(analysis=row)
+        assert reports.analysis_payload(fresh(row))["review"] is None
+    uploads.retry(analysis=fresh(by_todays_model))
+    ended(by_todays_model, verdict="manipulated")
+    row = fresh(by_todays_model)
+    assert (row.reviewed_verdict, row.reviewed_at, row.final_verdict) == ("authentic", decided, "authentic")
+    assert reports.analysis_payload(row)["review"]["decision"] == "overturned"
+    assert case_of(row).is_decided
+    assert ("user", "supersede") not in acts()
+
+
+def test_what_staff_run_again_is_judged_anew(by_todays_model: Analysis, reviewer: User, colleague: User):
+    opinion(by_todays_model, reviewer, "authentic")
+    uploads.retry(analysis=by_todays_model, by=colleague)
+    assert fresh(by_todays_model).reviewed_verdict == ""
+    assert AuditEntry.objects.get(action="supersede").actor == colleague
+
+
+def test_but_not_what_is_the_reviewers_own(reviewer: User, colleague: User):
+    own = factories.make_result(colleague)
+    Analysis.objects.filter(pk=own.pk).update(model_sha256=card.served_model().sha256)
+    opinion(own, reviewer, "manipulated")
+    uploads.retry(analysis=own, by=colleague)
+    assert fresh(own).reviewed_verdict == "manipulated"
 
 
 def ended(analysis: Analysis, verdict: str) -> None:
@@ -219,6 +323,49 @@ def test_an_open_dispute_survives_a_new_run(analysis: Analysis, reviewer: User, 
     assert fresh(analysis).reviewed_verdict == "authentic"
     case = case_of(analysis)
     assert (case.model_verdict, case.model_version) == ("suspicious", "2")
+
+
+@pytest.mark.parametrize("ending", ["failed", "cancelled"])
+def test_a_dispute_ends_with_a_run_that_brings_no_result(
+    analysis: Analysis, reviewer: User, owner: User, ending: str, client: Client
+):
+    """Otherwise it would wait for reviewers who never see it, and hold the file."""
+    User.objects.filter(pk=owner.pk).update(language="de")
+    services.dispute(analysis=analysis, category="genuine")
+    opinion(analysis, reviewer, "authentic", answer="A draft.")
+    uploads.retry(analysis=Analysis.objects.get(pk=analysis.pk))
+    if ending == "cancelled":
+        uploads.cancel(analysis=fresh(analysis))
+    else:
+        runner.run(analysis.pk, engine=out_of_memory)
+    assert fresh(analysis).status == ending
+    dispute = Dispute.objects.get()
+    assert (dispute.status, dispute.closed_at is not None) == ("withdrawn", True)
+    assert fresh(analysis).upload.media_held_until is None
+    assert acts()[-1] == ("system", "withdraw")
+    assert dispute.answer.startswith("Die Datei wurde neu untersucht, und das endete ohne Ergebnis.")
+    client.force_login(owner)
+    with translation.override("en"):  # takes back what the requests change
+        told = client.get(f"/api/v1/analyses/{analysis.pk}/").json()["dispute"]
+        page = client.get(f"/analyses/{analysis.pk}/").content.decode()
+    assert (told["status"], told["answer"]) == ("withdrawn", dispute.answer)
+    assert dispute.answer in page
+
+    uploads.retry(analysis=fresh(analysis))
+    ended(analysis, verdict="authentic")
+    services.dispute(analysis=analysis, category="manipulated")  # of the next result one may say so again
+    assert case_of(analysis).open_dispute is not None
+
+
+def out_of_memory() -> None:
+    raise MemoryError
+
+
+def test_a_draft_is_not_told_when_a_dispute_is_taken_back(analysis: Analysis, reviewer: User):
+    services.dispute(analysis=analysis, category="genuine")
+    opinion(analysis, reviewer, "authentic", answer="A draft.")
+    services.withdraw(analysis=analysis)
+    assert Dispute.objects.get().answer == ""
 
 
 # -- Telling the user -------------------------------------------------------------------------------------------------
@@ -240,6 +387,9 @@ def test_the_user_is_told(analysis: Analysis, reviewer: User, owner: User, djang
     assert reviewer.email not in delivery.event.body
 
     notices.tell_reviewed(str(analysis.pk))
+    assert mail.outbox == [], "not to an address that may be somebody else's"
+    factories.confirm_address(owner)
+    notices.tell_reviewed(str(analysis.pk))
     (message,) = mail.outbox
     assert message.to == [owner.email]
     assert "face.jpg" in message.subject
@@ -249,6 +399,7 @@ def test_the_user_is_told(analysis: Analysis, reviewer: User, owner: User, djang
 
 def test_no_mail_for_those_who_want_none(analysis: Analysis, reviewer: User, owner: User):
     opinion(analysis, reviewer, "authentic")
+    factories.confirm_address(owner)
     User.objects.filter(pk=owner.pk).update(notify_reviews=False)
     notices.tell_reviewed(str(analysis.pk))
     notices.tell_reviewed("00000000-0000-4000-8000-000000000000")
@@ -257,6 +408,7 @@ def test_no_mail_for_those_who_want_none(analysis: Analysis, reviewer: User, own
 
 def test_a_german_is_written_to_in_german(analysis: Analysis, reviewer: User, owner: User):
     opinion(analysis, reviewer, "authentic")
+    factories.confirm_address(owner)
     User.objects.filter(pk=owner.pk).update(language="de")
     notices.tell_reviewed(str(analysis.pk))
     assert "Echt" in mail.outbox[0].body
@@ -284,3 +436,20 @@ def test_consent_is_given_and_taken_back(analysis: Analysis):
     services.set_consent(analysis=analysis, given=False)
     assert fresh(analysis).upload.consented_at is None
     assert acts() == [("user", "consent"), ("user", "consent")]
+
+
+# -- The log ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_reading_that_could_not_be_noted_does_not_excuse_the_next(
+    analysis: Analysis, reviewer: User, monkeypatch: pytest.MonkeyPatch
+):
+    def full(*_args: object, **_options: object) -> None:
+        raise OSError("the disk is full")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(AuditEntry, "save", full)
+        with pytest.raises(OSError, match="full"):
+            audit.note_reading(reader=reviewer, analysis=analysis)
+    audit.note_reading(reader=reviewer, analysis=analysis)
+    assert acts() == [("reviewer", "read")]

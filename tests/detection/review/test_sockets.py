@@ -11,7 +11,7 @@ from accounts import tokens
 from accounts.middleware import TokenOrBrowser
 from accounts.models import User
 from detection.consumers import NotFoundConsumer
-from detection.models import Analysis
+from detection.models import Analysis, AuditEntry
 from detection.review import services
 from detection.routing import websocket_urlpatterns
 from tests import factories
@@ -36,6 +36,25 @@ async def test_reviewers_watch_what_there_is_to_review() -> None:
     assert (await socket.receive())["id"] == str(result.pk)
     await socket.disconnect()
     assert await connect(reviewer, f"/ws/analyses/{running.pk}/").connect() == 4404
+    assert await noted() == [("reviewer", "read", str(result.pk))]
+
+
+async def test_an_owner_watches_without_a_note() -> None:
+    _reviewer, result, _running = await people()
+    socket = connect(await owner_of(result), f"/ws/analyses/{result.pk}/")
+    assert await socket.connect() == 0
+    await socket.disconnect()
+    assert await noted() == []
+
+
+@database_sync_to_async
+def owner_of(analysis: Analysis) -> User:
+    return Analysis.objects.get(pk=analysis.pk).upload.user
+
+
+@database_sync_to_async
+def noted() -> list[tuple[str, ...]]:
+    return list(AuditEntry.objects.exclude(action="dispute").values_list("role", "action", "object_id"))
 
 
 async def test_a_reviewers_token_is_for_ones_own() -> None:
