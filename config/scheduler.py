@@ -75,7 +75,7 @@ class Scheduler(Middleware):
 
 
 def run(leader: Leader, path: str) -> None:
-    """Run one job, if it is this process's turn. Whatever it raises is logged, and next time it runs again."""
+    """Run one job, if it is this process's turn."""
 
     def job() -> None:
         if leader.leads():
@@ -85,12 +85,11 @@ def run(leader: Leader, path: str) -> None:
 
 
 def _safely(what: str, work: Callable[[], None]) -> None:
+    """Anything else that is raised is a bug: APScheduler logs it and runs the job again at its next time."""
     try:
         work()
     except (DatabaseError, DramatiqError, OSError) as error:
         # Database, broker or disk is away for a moment: the next round will do it.
         logger.warning("%s put off: %s", what, error)
-    except Exception:
-        logger.exception("%s failed", what)  # the scheduler lives on: other work is lost without it
     finally:
         connections.close_all()

@@ -1,10 +1,12 @@
-"""Many small deletions, of which one that fails does not keep the others."""
+"""Many small deletions, of which one that the database or the disk refuses does not keep the others."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
 from typing import Any
+
+from django.db import DatabaseError
 
 logger = logging.getLogger(__name__)
 
@@ -15,6 +17,6 @@ def each(things: Iterable[Any], act: Callable[[Any], object], *, dry_run: bool) 
     for thing in list(things):
         try:
             done += dry_run or act(thing) is not False
-        except Exception:
+        except (DatabaseError, OSError):  # this row is locked, that file cannot be removed; anything else is a bug
             logger.exception("clean-up of %s failed, the next one will try again", thing)
     return done
