@@ -159,6 +159,21 @@ def test_a_folder_that_is_not_mounted_is_not_taken_for_an_empty_one(owner, finis
     assert not Upload.objects.exclude(media_deleted_at=None).exists()
 
 
+def test_the_only_file_that_goes_while_it_is_looked_for_is_no_missing_folder(owner, finish, media_root, monkeypatch):
+    analysis = finish(owner)
+    (media_root / ".veriframe").unlink(missing_ok=True)
+    source = storage.source
+
+    def then_deleted(upload):
+        monkeypatch.setattr(storage, "source", source)
+        services.delete(analysis=analysis)
+        return source(upload)
+
+    monkeypatch.setattr(storage, "source", then_deleted)
+    assert repaired() == {}
+    assert [path.name for path in media_root.iterdir()] == [".veriframe"]
+
+
 def test_by_hand(owner, finish, media_root, monkeypatch):
     monkeypatch.setattr(disk, "YOUNG", -disk.YOUNG)
     make_file(media_root / str(uuid.uuid4()) / "source.mp4")
