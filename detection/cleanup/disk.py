@@ -91,10 +91,10 @@ def _require_our_folder(*, dry_run: bool) -> None:
         return
     there = Upload.objects.filter(media_deleted_at=None)
     expected = list(there.order_by("-created_at")[:BATCH])
-    if expected and not any(storage.source(upload).exists() for upload in expected):
-        # A row lets go of its file before the file goes: whoever deleted these since they were listed has said so.
-        if there.filter(pk__in=[upload.pk for upload in expected]).exists():
-            raise WrongFolderError
+    lost = [upload.pk for upload in expected if not storage.source(upload).exists()]
+    # A row lets go of its file before the file goes: whoever deleted these since they were listed has said so.
+    if lost and len(lost) == len(expected) and there.filter(pk__in=lost).exists():
+        raise WrongFolderError
     if not dry_run:
         mark.touch(mode=0o600)
 

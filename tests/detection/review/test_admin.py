@@ -67,6 +67,11 @@ def test_what_people_are_needed_for_comes_first(reviewer_client: Client, owner: 
     ]
 
 
+def test_each_case_says_for_how_long_it_waits(reviewer_client: Client, owner: User):
+    made(owner, "suspicious", hours=5)
+    assert ">5\xa0hours ago</span>" in reviewer_client.get(QUEUE).content.decode()
+
+
 def test_filters(reviewer_client: Client, reviewer: User, owner: User):
     low, high = made(owner, "authentic", hours=1, score=0.1), made(owner, "manipulated", hours=2, score=1.0)
     made(owner, "inconclusive", hours=3, score=None, model_version="2")
