@@ -11,9 +11,12 @@ from allauth.mfa.models import Authenticator
 from allauth.usersessions.models import UserSession
 from django.conf import settings
 from django.contrib import admin
+from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.forms import AdminUserCreationForm, UserChangeForm
+from django.contrib.auth.models import Group
 from django.core.exceptions import ValidationError
+from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.module_loading import import_string
@@ -22,7 +25,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.admin_log import Unnamed
 from accounts.models import ApiToken, User
-from accounts.roles import is_last_administrator
+from accounts.roles import is_last_administrator, note_rights, rights_of
 
 
 class CreateForm(AdminUserCreationForm):
@@ -44,8 +47,45 @@ class ChangeForm(UserChangeForm):
         return found
 
 
+class RightsLogged:
+    """For a ``ModelAdmin`` of what has rights: the log of acts learns which of them an administrator has changed.
+
+    Django saves the row in one call and what hangs on it (groups, permissions) in another, both in one transaction.
+    """
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        form.rights_before = rights_of(obj) if change else {}
+        super().save_model(request, obj, form, change)  # type: ignore[misc]
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        super().save_related(request, form, formsets, change)  # type: ignore[misc]
+        assert request.user.is_authenticated
+        note_rights(form.instance, form.rights_before, by=request.user)
+
+
+admin.site.unregister(Group)
+
+
+@admin.register(Group)
+class GroupAdmin(RightsLogged, DjangoGroupAdmin):
+    """Which rights come with which group; the members are chosen at each user."""
+
+    def delete_model(self, request: HttpRequest, obj: Group) -> None:
+        self.delete_queryset(request, Group.objects.filter(pk=obj.pk))
+
+    @transaction.atomic
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Group]) -> None:
+        assert request.user.is_authenticated
+        for group in queryset:
+            before = rights_of(group)
+            pk = group.pk
+            group.delete()
+            group.pk = pk
+            note_rights(group, before, by=request.user)
+
+
 @admin.register(User)
-class UserAdmin(Unnamed, DjangoUserAdmin):
+class UserAdmin(RightsLogged, Unnamed, DjangoUserAdmin):
     """Django's own, by e-mail address. Deleting erases: rows of others' apps and files go, too (``settings.ERASE``).
 
     An address is not changed here: what allauth knows of the old one would still set a new password. Users do it

@@ -10,6 +10,7 @@ from typing import Any
 from allauth.usersessions.models import UserSession
 from channels.db import database_sync_to_async
 from django.conf import settings
+from django.contrib.auth import logout
 from django.contrib.auth.models import AnonymousUser
 from django.core.cache import cache
 from django.core.exceptions import ImproperlyConfigured, PermissionDenied
@@ -19,7 +20,7 @@ from django.utils import translation
 from django.utils.deprecation import MiddlewareMixin
 from redis.exceptions import RedisError
 
-from accounts import tokens
+from accounts import sessions, tokens
 from accounts.models import User
 
 logger = logging.getLogger(__name__)
@@ -67,19 +68,24 @@ class OwnLanguage(MiddlewareMixin):
 
 
 class SessionsSeen(MiddlewareMixin):
-    """Notes when and from where a session was last seen, for the list in which its user can end it.
+    """Notes when and from where a session was last seen, for the list in which its user can end it, and ends it.
 
-    allauth's own middleware would write at every request.
+    It ends ``SESSION_COOKIE_AGE`` after it was last noted here, and ``SESSION_LONGEST`` after the sign-in at the
+    latest. allauth's own middleware would write at every request.
     """
 
     def process_request(self, request: HttpRequest) -> None:
         key = request.session.session_key
         if not key or not request.user.is_authenticated:
             return
+        if sessions.is_over(request.session):
+            logout(request)
+            return
         try:
             # Hashed: whoever may list the cache's keys shall not find sessions there.
             if cache.add(f"accounts.seen.{sha256(key.encode()).hexdigest()}", 1, SEEN_EVERY):
                 UserSession.objects.create_from_request(request)
+                request.session.modified = True  # stored with a new end, in the cookie, too
         except (RedisError, OSError) as error:
             logger.warning("session not noted: %s", error)
         except IntegrityError:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import uuid
 from typing import Any, ClassVar
 
+from django.conf import settings
 from django.contrib.auth.models import AbstractUser, BaseUserManager
-from django.db import models
+from django.db import models, transaction
 from django.db.models.functions import Lower
 from django.utils import timezone
+from django.utils.module_loading import import_string
 from django.utils.translation import gettext_lazy as _
 from knox.models import AbstractAuthToken
 
@@ -27,7 +29,12 @@ class UserManager(BaseUserManager["User"]):
 
     def create_superuser(self, email: str, password: str | None = None, **fields: Any) -> User:
         """Create an administrator; ``manage.py createsuperuser`` calls this."""
-        return self.create_user(email, password, **{**fields, "is_staff": True, "is_superuser": True})
+        rights = {"is_staff": True, "is_superuser": True}
+        with transaction.atomic(using=self._db):
+            user = self.create_user(email, password, **{**fields, **rights})
+            log = import_string(settings.RIGHTS_LOG)
+            log(kind="account", id_=user.pk, by=None, before={}, after={"staff": True, "superuser": True})
+        return user
 
     def get_by_natural_key(self, username: str | None) -> User:
         """Addresses are kept in lower case; people type them as they like."""

@@ -10,6 +10,7 @@ from allauth.account import app_settings
 from allauth.account.internal.flows import reauthentication
 from allauth.usersessions.models import UserSession
 from django.conf import settings
+from django.contrib.sessions.backends.base import SessionBase
 from django.contrib.sessions.models import Session
 from django.http import HttpRequest
 from django.utils import timezone
@@ -22,6 +23,11 @@ def note_sign_in(request: HttpRequest | None, **signal: Any) -> None:
     del signal
     if request is not None:
         request.session[SIGNED_IN] = time.time()
+
+
+def is_over(session: SessionBase) -> bool:
+    """Whether it lasts longer than any may (``SESSION_LONGEST``), however busy its user is."""
+    return time.time() - session.get(SIGNED_IN, time.time()) > settings.SESSION_LONGEST
 
 
 def proved_recently(request: HttpRequest) -> bool:

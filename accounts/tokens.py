@@ -44,7 +44,7 @@ def issue(*, user: User, name: str, lifetime: timedelta | None, maker: ApiToken 
         if maker is not None and maker.expiry is not None and not (token.expiry and token.expiry < maker.expiry):
             token.expiry = maker.expiry
             token.save(update_fields=["expiry"])
-    logger.info("user %s: token %s… made", user.pk, token.token_key)
+    logger.info("user %s: token %s made", user.pk, token.public_id)
     return token, key
 
 

@@ -18,6 +18,7 @@ from django.urls import reverse  # noqa: E402
 
 from accounts.middleware import TokenOrBrowser  # noqa: E402
 from config.body_limit import BodyLimit  # noqa: E402
+from config.metrics import CountedSockets  # noqa: E402
 from detection.routing import websocket_urlpatterns  # noqa: E402
 
 MULTIPART_OVERHEAD = 1024 * 1024  # boundaries, headers and small fields around the file
@@ -33,8 +34,8 @@ application = ProtocolTypeRouter(
                 settings.MAX_UPLOAD_BYTES + MULTIPART_OVERHEAD,
             ),
         ),
-        "websocket": TokenOrBrowser(
-            with_token=sockets, browser=AllowedHostsOriginValidator(AuthMiddlewareStack(sockets))
+        "websocket": CountedSockets(
+            TokenOrBrowser(with_token=sockets, browser=AllowedHostsOriginValidator(AuthMiddlewareStack(sockets)))
         ),
     }
 )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
@@ -17,9 +18,11 @@ from django.utils import translation
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
 
-from config import request_id
+from config import metrics, request_id
 from config.languages import language_of
-from detection.problems import FOR_PROGRAMS, problem
+from detection.problems import FOR_PROGRAMS, Refused, outage
+
+logger = logging.getLogger(__name__)
 
 # ASGI, as Django's and Channels' own annotations have it.
 Scope = MutableMapping[str, Any]
@@ -53,10 +56,21 @@ class BodyLimit:
             await _refuse(scope, headers, limit, send)
             return
         counter = _Counter(receive, limit)
-        await self.app(scope, counter.receive, send)
-        if counter.exceeded:
-            if counter.more:
-                await _drain(receive)
+        full = None
+        try:
+            await self.app(scope, counter.receive, send)
+        except OSError as error:
+            # Of Django's copy of the body in the folder for temporary files: later it answers for itself.
+            with translation.override(language_of(scope)):
+                full = outage(error)
+            if full is None:
+                raise
+            logger.error("a request was refused: %s", full.code)
+        if (full or counter.exceeded) and counter.more:
+            await _drain(receive)  # not above: with the error goes the copy, and there is room again
+        if full:
+            await _answer(scope, headers, full, send)
+        elif counter.exceeded:
             await _refuse(scope, headers, limit, send)
 
 
@@ -105,17 +119,22 @@ async def _drain(receive: Receive) -> None:
 
 
 async def _refuse(scope: Scope, headers: Mapping[bytes, bytes], limit: int, send: Send) -> None:
+    with translation.override(language_of(scope)):
+        detail = _("The request is larger than %(limit)s.") % {"limit": filesizeformat(limit)}
+    await _answer(scope, headers, Refused("file_too_large", detail), send)
+
+
+async def _answer(scope: Scope, headers: Mapping[bytes, bytes], refused: Refused, send: Send) -> None:
     name = request_id.begin(headers.get(request_id.HEADER.lower().encode(), b"").decode("latin1"))
     language = language_of(scope)
     with translation.override(language):
-        detail = _("The request is larger than %(limit)s.") % {"limit": filesizeformat(limit)}
         if b"json" in headers.get(b"accept", b"") or scope["path"].startswith(FOR_PROGRAMS):
-            kind, body = b"application/problem+json", json.dumps(problem("file_too_large", detail)).encode()
+            kind, body = b"application/problem+json", json.dumps(refused.body()).encode()
         else:
-            kind, body = b"text/html; charset=utf-8", _page(language, detail).encode()
+            kind, body = b"text/html; charset=utf-8", _page(language, refused).encode()
     start = {
         "type": "http.response.start",
-        "status": 413,
+        "status": refused.status,
         "headers": [
             (b"content-type", kind),
             (b"content-length", str(len(body)).encode()),
@@ -123,21 +142,24 @@ async def _refuse(scope: Scope, headers: Mapping[bytes, bytes], limit: int, send
             (b"x-content-type-options", b"nosniff"),
             (request_id.HEADER.lower().encode(), name.encode()),
             (b"connection", b"close"),
+            *((header.lower().encode(), value.encode()) for header, value in refused.headers.items()),
             *_for_other_origins(headers),
         ],
     }
+    metrics.count_request(scope.get("method"), "none", refused.status)  # Django's middleware does not see it
     await send(start)
     await send({"type": "http.response.body", "body": body})
 
 
-def _page(language: str, detail: str) -> str:
+def _page(language: str, refused: Refused) -> str:
+    large = refused.code == "file_too_large"
     return format_html(
         "<!DOCTYPE html><html lang={}><meta charset=utf-8><title>{}</title>"
         "<h1>{}</h1><p>{}</p><p><a href=/>{}</a></p></html>",
         language,
-        _("Too large"),
-        _("This is too large"),
-        detail,
+        _("Too large") if large else _("Not available"),
+        _("This is too large") if large else _("Not available at the moment"),
+        refused.detail,
         _("Back"),
     )
 

@@ -64,6 +64,10 @@ class Environment:
         """Text without a default; empty when it is not set. Its value is never printed."""
         return self._raw(name, "secret", "", about)
 
+    def secrets(self, name: str, about: str) -> list[str]:
+        """Several of them, separated by commas. Their values are never printed."""
+        return [word.strip() for word in self.secret(name, about).split(",") if word.strip()]
+
     def boolean(self, name: str, *, default: bool, about: str) -> bool:
         raw = self._raw(name, "yes or no", "yes" if default else "no", about)
         if raw.lower() in TRUE | FALSE:

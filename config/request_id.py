@@ -23,7 +23,7 @@ _current: ContextVar[str] = ContextVar("request_id", default="")
 
 
 def current() -> str:
-    """The request that this code works for; empty in a worker or a command."""
+    """The request that this code works for, also in a worker; empty in a command, and between two messages."""
     return _current.get()
 
 
@@ -34,6 +34,11 @@ def begin(wanted: str = "") -> str:
     # of its own, and the next one in a reused thread begins with this call.
     _current.set(name)
     return name
+
+
+def end() -> None:
+    """What follows belongs to no request; for threads that are used again."""
+    _current.set("")
 
 
 @sync_and_async_middleware

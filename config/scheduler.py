@@ -17,6 +17,8 @@ from django.db import DatabaseError, connections
 from django.utils.module_loading import import_string
 from dramatiq import Broker, DramatiqError, Middleware, Worker
 
+from config import metrics, request_id
+
 logger = logging.getLogger(__name__)
 
 
@@ -79,8 +81,10 @@ def run(leader: Leader, path: str) -> None:
 
     def job() -> None:
         if leader.leads():
-            import_string(path)()
+            with metrics.counted_job(path):
+                import_string(path)()
 
+    request_id.begin()  # so that the lines of one run can be told from another's
     _safely(path, job)
 
 

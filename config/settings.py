@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from config.env import BadSetting, database_from_url, read_environment
+from config.storages import bucket, origin
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 with (BASE_DIR / "pyproject.toml").open("rb") as pyproject:
@@ -25,6 +26,11 @@ if not SECRET_KEY:
     if not DEBUG:
         raise BadSetting("VERIFRAME_SECRET_KEY", None, "expected 50 or more random characters")
     SECRET_KEY = "only-for-development-" + "x" * 40
+# What an earlier key signed and sealed stays good, so that the key can be changed.
+SECRET_KEY_FALLBACKS = env.secrets(
+    "VERIFRAME_OLD_SECRET_KEYS",
+    about="Secret keys of before, which still open sessions, links and stored secrets; see `manage.py reseal`.",
+)
 ALLOWED_HOSTS = env.words(
     "VERIFRAME_ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]", about="Host names that this site answers to."
 )
@@ -46,6 +52,14 @@ REDIS_URL = env.url(
     about="Redis for messages, events and cache. Without it one process is web server and worker at once.",
     schemes=["redis", "rediss", "unix"],
 )
+RABBITMQ_URL = env.url(
+    "RABBITMQ_URL",
+    "",
+    about="RabbitMQ for messages, where Redis shall not keep them; REDIS_URL is needed all the same.",
+    schemes=["amqp", "amqps"],
+)
+if RABBITMQ_URL and not REDIS_URL:
+    raise BadSetting("REDIS_URL", None, "expected a URL like redis://..., for events and cache, beside RABBITMQ_URL")
 EMBEDDED = not REDIS_URL
 DATABASES = {
     "default": database_from_url(
@@ -68,6 +82,13 @@ _media_root = env.path(
 assert _media_root is not None
 MEDIA_ROOT = _media_root
 MEDIA_URL = ""  # there is none: every file goes through detection.views.file
+X_ACCEL = env.text(
+    "VERIFRAME_X_ACCEL",
+    "",
+    about="Internal location of an nginx in front (/protected-media/) that sends the files; empty: this server does.",
+)
+if X_ACCEL and not (X_ACCEL.startswith("/") and X_ACCEL.endswith("/")):
+    raise BadSetting("VERIFRAME_X_ACCEL", X_ACCEL, "expected a location like /protected-media/")
 MAX_UPLOAD_BYTES = (
     1024
     * 1024
@@ -82,8 +103,32 @@ MAX_PIXELS = 1_000_000 * env.integer(
     "VERIFRAME_MAX_MEGAPIXELS", 50, about="Largest picture or video frame, in millions of pixels.", minimum=1
 )
 MAX_MEDIA_SECONDS = 60 * env.integer("VERIFRAME_MAX_MINUTES", 240, about="Longest video, in minutes.", minimum=1)
+S3_BUCKET = env.text(
+    "VERIFRAME_S3_BUCKET",
+    "",
+    about="S3 bucket for files and pictures, instead of the folder. Its keys come from the usual AWS_... variables.",
+)
+S3_ENDPOINT = env.url(
+    "VERIFRAME_S3_ENDPOINT",
+    "",
+    about="Where the bucket is, if not at Amazon's (https://s3.example.org); browsers must reach it, too.",
+    schemes=["https", "http"],
+)
+S3_REGION = env.text("VERIFRAME_S3_REGION", "us-east-1", about="Region of the bucket.")
+S3_PREFIX = env.text("VERIFRAME_S3_PREFIX", "", about="What names in the bucket begin with, if it has other content.")
+S3_URL_SECONDS = env.integer(
+    "VERIFRAME_S3_URL_SECONDS",
+    300,
+    about="How long the address of a file in the bucket is good, once a browser has been given it.",
+    minimum=10,
+    maximum=3600,
+)
+_FILES: dict[str, Any] = {"BACKEND": "detection.storage.folder.Folder"}  # under MEDIA_ROOT
+if S3_BUCKET:
+    _FILES = bucket(name=S3_BUCKET, endpoint=S3_ENDPOINT, region=S3_REGION, prefix=S3_PREFIX, https=HTTPS)
+FILE_ORIGINS = [origin(_FILES)] if S3_BUCKET else []  # of other hosts that pages show pictures and videos from
 STORAGES = {
-    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},  # under MEDIA_ROOT
+    "default": _FILES,
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
 }
 FILE_UPLOAD_HANDLERS = [
@@ -157,6 +202,22 @@ ANALYSIS_TIME_LIMIT = env.integer(
     about="Seconds after which an analysis is given up (`timed_out`).",
     minimum=10,
 )
+ANALYSIS_IMAGE_TIME_LIMIT = env.integer(
+    "VERIFRAME_IMAGE_TIME_LIMIT",
+    300,
+    about="The same for a picture, in seconds.",
+    minimum=10,
+)
+# Twice what the largest picture that is allowed was seen to take (1.2 GiB with 49 megapixels).
+WORKER_MEMORY_BYTES = (
+    1024
+    * 1024
+    * env.integer(
+        "VERIFRAME_WORKER_MEMORY_MB",
+        3072,
+        about="Memory that one process of `manage.py worker` may have, in MiB; 0 for no limit.",
+    )
+)
 ANALYSIS_LEASE = env.integer(
     "VERIFRAME_LEASE",
     120,
@@ -165,6 +226,28 @@ ANALYSIS_LEASE = env.integer(
 )
 ANALYSIS_ATTEMPTS = env.integer(
     "VERIFRAME_ATTEMPTS", 3, about="How often an analysis is begun before it counts as failed.", minimum=1
+)
+SANDBOX = env.boolean(
+    "VERIFRAME_SANDBOX",
+    default=True,
+    about="Files are decoded in confined processes; no only where that cannot work.",
+)
+# The largest picture that is allowed was seen to need between 1.5 and 2 GiB, as a WebP.
+DECODE_MEMORY_BYTES = (
+    1024
+    * 1024
+    * env.integer(
+        "VERIFRAME_DECODE_MEMORY_MB",
+        3072,
+        about="Address space of a process that decodes a file, in MiB (`out_of_memory`).",
+        minimum=512,
+    )
+)
+DECODE_SECONDS = env.integer(
+    "VERIFRAME_DECODE_SECONDS",
+    600,
+    about="Processor time, and time waited for, of decoding one file, in seconds (`timed_out`).",
+    minimum=5,
 )
 
 # -- Webhooks --------------------------------------------------------------------------------------------------------
@@ -273,6 +356,7 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "config.request_id.middleware",
+    "config.metrics.middleware",
     "django.middleware.security.SecurityMiddleware",
     "csp.middleware.CSPMiddleware",
     "corsheaders.middleware.CorsMiddleware",
@@ -308,18 +392,36 @@ TEMPLATES = [
 ]
 
 # -- Messages and events ---------------------------------------------------------------------------------------------
+if EMBEDDED:
+    _BROKER: dict[str, Any] = {"BROKER": "dramatiq.brokers.stub.StubBroker"}
+elif RABBITMQ_URL:
+    _BROKER = {"BROKER": "config.rabbitmq.Broker", "OPTIONS": {"url": RABBITMQ_URL}}
+else:
+    _BROKER = {
+        "BROKER": "dramatiq.brokers.redis.RedisBroker",
+        # Messages that a dead worker had taken go back when somebody looks for them, a minute after its death.
+        # Dramatiq's one look in a thousand commands is rare where few workers are left.
+        "OPTIONS": {"url": REDIS_URL, "namespace": "veriframe", "maintenance_chance": 50_000},
+    }
 DRAMATIQ_BROKER: dict[str, Any] = {
-    "BROKER": "dramatiq.brokers.stub.StubBroker" if EMBEDDED else "dramatiq.brokers.redis.RedisBroker",
-    "OPTIONS": {} if EMBEDDED else {"url": REDIS_URL, "namespace": "veriframe"},
+    **_BROKER,
     "MIDDLEWARE": [
+        "config.tracing.Tracing",  # first: what the others log names request and analysis, too
         # No AgeLimit: an analysis is owed to its user however long the queue is.
+        "config.recovery.DatabaseFirst",
         "dramatiq.middleware.TimeLimit",
         "dramatiq.middleware.ShutdownNotifications",
         "dramatiq.middleware.Retries",
         "django_dramatiq.middleware.DbConnectionsMiddleware",
         "config.scheduler.Scheduler",
+        "config.signs.SignsOfLife",
+        "config.metrics.WorkerMetrics",
+        "config.recovery.DeadLetters",
     ],
 }
+if S3_BUCKET:
+    DRAMATIQ_BROKER["MIDDLEWARE"].append("detection.storage.copies.ForgetsCopies")
+DEAD_LETTERS = "detection.dead_letters.record"  # what config.recovery.DeadLetters calls
 # What config.scheduler.Scheduler has done inside the workers, by one of them at a time: function, seconds.
 JOBS: tuple[tuple[str, int], ...] = (
     ("detection.services.sweep", max(1, ANALYSIS_LEASE // 4)),
@@ -381,6 +483,7 @@ ACCOUNT_EMAIL_VERIFICATION = env.choice(
     about="Whether a new user must confirm the address before the first sign-in.",
     choices=["none", "optional", "mandatory"],
 )
+MFA_ADAPTER = "accounts.second_factor.Adapter"
 MFA_SUPPORTED_TYPES = ["totp", "recovery_codes"]
 MFA_TOTP_ISSUER = "Veriframe"
 MFA_FORMS = {
@@ -397,6 +500,7 @@ STAFF_MFA = env.boolean(
     about="Reviewers and administrators must set up a second factor before the admin opens.",
 )
 ERASE = "detection.privacy.erasure.erase"  # what accounts.admin calls to delete a user with all that is stored
+RIGHTS_LOG = "detection.review.audit.note_rights"  # what accounts calls when somebody's rights have changed
 ACCOUNT_DEFAULT_HTTP_PROTOCOL = "https" if HTTPS else "http"
 ALLAUTH_TRUSTED_PROXY_COUNT = TRUSTED_PROXIES
 LOGIN_URL = "account_login"
@@ -487,8 +591,8 @@ USE_TZ = True
 CONTENT_SECURITY_POLICY: dict[str, Any] = {
     "DIRECTIVES": {
         "default-src": ["'self'"],
-        "img-src": ["'self'", "blob:", "data:"],
-        "media-src": ["'self'", "blob:"],
+        "img-src": ["'self'", "blob:", "data:", *FILE_ORIGINS],
+        "media-src": ["'self'", "blob:", *FILE_ORIGINS],
         "object-src": ["'none'"],
         "base-uri": ["'none'"],
         "form-action": ["'self'"],
@@ -496,13 +600,30 @@ CONTENT_SECURITY_POLICY: dict[str, Any] = {
     }
 }
 SESSION_COOKIE_SECURE = HTTPS
+SESSION_COOKIE_AGE = 3600 * env.integer(
+    "VERIFRAME_SESSION_HOURS", 72, about="Hours without a request after which a browser is signed out.", minimum=1
+)
+SESSION_LONGEST = 86400 * env.integer(
+    "VERIFRAME_SESSION_DAYS", 14, about="Days after which a browser is signed out however busy it is.", minimum=1
+)
 CSRF_COOKIE_SECURE = HTTPS
+if HTTPS:
+    # The prefix has browsers refuse these from any other host, also one below this one, and without https.
+    SESSION_COOKIE_NAME = "__Host-sessionid"
+    CSRF_COOKIE_NAME = "__Host-csrftoken"
 LANGUAGE_COOKIE_SECURE = HTTPS
 LANGUAGE_COOKIE_HTTPONLY = True
 LANGUAGE_COOKIE_SAMESITE = "Lax"
 LANGUAGE_COOKIE_AGE = 365 * 24 * 3600
 SECURE_SSL_REDIRECT = HTTPS
 SECURE_HSTS_SECONDS = 365 * 24 * 3600 if HTTPS else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = env.boolean(
+    "VERIFRAME_HSTS_SUBDOMAINS",
+    default=True,
+    about="HSTS also holds for hosts below this one; say no if any of them must be reached without https.",
+)
+# Not by us: browsers' lists are for life, and for the whole domain, whose owner alone may want that.
+SILENCED_SYSTEM_CHECKS = ["security.W021"]
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 CSRF_TRUSTED_ORIGINS = env.words(
@@ -517,12 +638,30 @@ if TRUSTED_PROXIES:
 LOG_LEVEL = env.choice(
     "VERIFRAME_LOG_LEVEL", "INFO", about="What is logged.", choices=["DEBUG", "INFO", "WARNING", "ERROR"]
 )
+LOG_FORMAT = env.choice(
+    "VERIFRAME_LOG_FORMAT",
+    "line",
+    about="Lines for people, or JSON, an object a line, for what collects logs.",
+    choices=["line", "json"],
+)
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "{asctime} {levelname} {name} [{request_id}]: {message}", "style": "{"}},
-    "filters": {"request_id": {"()": "config.request_id.LogFilter"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["request_id"]}},
+    "formatters": {
+        "line": {"format": "{asctime} {levelname} {name} [{request_id}]: {message}", "style": "{"},
+        "json": {"()": "config.log.JsonLines"},
+    },
+    "filters": {
+        "request_id": {"()": "config.request_id.LogFilter"},
+        "analysis_id": {"()": "config.log.Subject"},
+    },
+    "handlers": {
+        "stderr": {
+            "class": "config.redaction.Handler",
+            "formatter": LOG_FORMAT,
+            "filters": ["request_id", "analysis_id"],
+        },
+    },
     "root": {"handlers": ["stderr"], "level": "WARNING"},
     "loggers": {
         # Each of these would also reach the root's handler, but at the level that the site chose.
@@ -531,8 +670,32 @@ LOGGING = {
         "uvicorn.error": {"level": "WARNING"},  # "Started server process" etc.: `serve` says it better
         "uvicorn.access": {"level": "WARNING"},
         "dramatiq": {"level": "WARNING"},
+        "pika": {"level": "CRITICAL"},  # a page about each attempt to connect; who asked for it says it in a line
         "apscheduler": {"level": "ERROR"},  # warns of every job that waits behind a long one
     },
 }
+
+# -- Figures for Prometheus, see config.metrics ----------------------------------------------------------------------
+METRICS_TOKEN = env.secret("VERIFRAME_METRICS_TOKEN", about="Shown as Authorization: Bearer, it opens /metrics.")
+METRICS_NETWORKS = env.networks(
+    "VERIFRAME_METRICS_NETWORKS",
+    "",
+    about="Networks (10.1.0.0/16) from which /metrics may be read without the token. Without both it does not exist.",
+)
+METRICS_PORT = env.integer(
+    "VERIFRAME_METRICS_PORT",
+    0,
+    about="Port on which each process, web server or worker, answers /metrics; if taken, the next free one. 0: none.",
+    maximum=65000,
+)
+METRICS_HOST = env.text(
+    "VERIFRAME_METRICS_HOST", "127.0.0.1", about="Address that VERIFRAME_METRICS_PORT is opened at."
+)
+if METRICS_PORT and not (METRICS_TOKEN or METRICS_NETWORKS):
+    raise BadSetting(
+        "VERIFRAME_METRICS_PORT",
+        str(METRICS_PORT),
+        "expected VERIFRAME_METRICS_TOKEN or VERIFRAME_METRICS_NETWORKS, too",
+    )
 
 ENV_VARIABLES = tuple(env.variables)  # what `manage.py settings_table` prints

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 from django.conf import settings
-from django.core.files import temp
 from django.core.files.uploadedfile import TemporaryUploadedFile, UploadedFile
 from django.core.files.uploadhandler import FileUploadHandler, TemporaryFileUploadHandler
 
@@ -14,7 +14,8 @@ INCOMING = ".incoming"
 
 
 def incoming() -> Path:
-    """Beside the files that they become, so that what a killed process leaves half-sent is found and removed.
+    """Beside the files that they become. They have no name there, so that nothing is left of a killed process; what
+    an older version left half-sent the clean-up removes.
 
     Not Django's FILE_UPLOAD_TEMP_DIR, which must exist before the first upload makes it.
     """
@@ -22,7 +23,7 @@ def incoming() -> Path:
 
 
 class IncomingFile(TemporaryUploadedFile):
-    """Django's own, but for its folder."""
+    """Django's own, but for its folder, and without a path."""
 
     def __init__(
         self,
@@ -33,7 +34,7 @@ class IncomingFile(TemporaryUploadedFile):
         content_type_extra: Any = None,
     ) -> None:
         incoming().mkdir(mode=0o700, parents=True, exist_ok=True)
-        file = temp.NamedTemporaryFile(suffix=".upload", dir=incoming())
+        file = TemporaryFile(dir=incoming())  # noqa: SIM115  (the request closes it)
         UploadedFile.__init__(self, file, name, content_type, size, charset, content_type_extra)
 
 

@@ -6,6 +6,7 @@ from django.contrib import admin
 from django.urls import include, path
 
 from accounts.views import set_language
+from detection import monitoring_views
 
 urlpatterns = [
     path("", include("detection.urls")),
@@ -13,6 +14,7 @@ urlpatterns = [
     path("api/v1/", include("detection.api.urls")),
     path("accounts/", include("accounts.urls")),
     path("accounts/", include("allauth.urls")),
+    path("metrics", monitoring_views.metrics, name="metrics"),
     path("language/", set_language, name="set_language"),
     path("admin/", admin.site.urls),
 ]

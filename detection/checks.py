@@ -12,10 +12,13 @@ from django.conf import settings
 from django.core import checks
 from django.core.checks import CheckMessage, Error, Tags, register
 
+from detection import storage
+
 
 def register_all() -> None:
     register(media_folder_is_usable, Tags.files)
     register(database_fits_workers, Tags.database)
+    register(bucket_forgets, Tags.security, deploy=True)  # --deploy only: a server starts also while it is away
 
 
 def media_folder_is_usable(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
@@ -30,6 +33,24 @@ def media_folder_is_usable(app_configs: Sequence[AppConfig] | None, **kwargs: An
             f"The folder for uploads cannot be written: {folder}",
             hint="Set VERIFRAME_MEDIA_ROOT to a folder that this process may write to.",
             id="veriframe.E001",
+        )
+    ]
+
+
+def bucket_forgets(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """What was deleted must be gone, which it is not from a bucket with versions."""
+    del app_configs, kwargs
+    try:
+        keeps = storage.store().keeps_what_is_deleted()
+    except OSError as error:
+        return [Error(f"The bucket for uploads cannot be asked: {error}", id="veriframe.E002")]
+    if not keeps:
+        return []
+    return [
+        checks.Warning(
+            "The bucket for uploads keeps versions, so that what was deleted can be brought back.",
+            hint="Use a bucket without versioning, or have its older versions expire after a day.",
+            id="veriframe.W002",
         )
     ]
 

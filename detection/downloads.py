@@ -9,20 +9,29 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
+from urllib.parse import quote
 
 from django.conf import settings
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
+from django.http import (
+    Http404,
+    HttpRequest,
+    HttpResponse,
+    HttpResponseBase,
+    HttpResponseRedirect,
+    StreamingHttpResponse,
+)
 from django.shortcuts import render
 from django.utils.cache import get_conditional_response
 from django.utils.http import content_disposition_header, http_date
 
-from detection import retention
+from detection import retention, storage
 from detection.engine.formats import FORMATS
 from detection.models import Analysis
 from detection.problems import Page, refusal_response, wants_json
 
 CHUNK = 256 * 1024
-INLINE = {known.mime for known in FORMATS} | {"image/svg+xml"}  # the latter is never a user's: see locate()
+SENT = {known.mime for known in FORMATS}  # by users
+INLINE = SENT | {"image/svg+xml"}  # the latter is ours: plots of the model
 DERIVED = re.compile(r"(faces|tracks)/\d{1,9}\.jpg|heatmaps/\d{1,9}\.png")
 
 
@@ -36,20 +45,20 @@ def forget_cached(response: Page) -> Page:
 class Download:
     """A stored file and what to say about it."""
 
-    path: Path
+    path: storage.Stored
     mime: str
     name: str
 
 
 def locate(analysis: Analysis, name: str) -> Download | None:
     """What ``name`` means in the address of a file of this analysis. It is looked up, never used as a path."""
-    root = Path(settings.MEDIA_ROOT)
     if name == "source":
         upload = analysis.upload
-        return Download(Path(upload.file.path), upload.mime, upload.name)
+        mime = upload.mime if upload.mime in SENT else "application/octet-stream"
+        return Download(storage.source(upload), mime, upload.name)
     if DERIVED.fullmatch(name):
         mime = "image/png" if name.endswith(".png") else "image/jpeg"
-        return Download(root / analysis.folder / name, mime, name.replace("/", "-"))
+        return Download(storage.store().picture(analysis, name), mime, name.replace("/", "-"))
     return None
 
 
@@ -71,8 +80,13 @@ def answer(request: HttpRequest, analysis: Analysis, name: str) -> HttpResponseB
 
 def serve(request: HttpRequest, download: Download) -> HttpResponseBase:
     """Answer GET or HEAD with the file, a range of it (206, 416), or 304. Raises Http404 if it is gone."""
+    path = download.path
+    if isinstance(path, storage.Remote):
+        return _elsewhere(request, path, download)
+    if settings.X_ACCEL and path.is_relative_to(settings.MEDIA_ROOT):  # not so what belongs to the model
+        return _describe(_by_nginx(path), download)
     try:
-        file = download.path.open("rb")
+        file = path.open("rb")
     except FileNotFoundError:
         raise Http404 from None
     stat = os.fstat(file.fileno())
@@ -88,10 +102,43 @@ def serve(request: HttpRequest, download: Download) -> HttpResponseBase:
     return _describe(response, download)
 
 
-def _describe(response: HttpResponseBase, download: Download) -> HttpResponseBase:
+def _elsewhere(request: HttpRequest, file: storage.Remote, download: Download) -> HttpResponseBase:
+    """Who may read it is decided; whoever this answer reaches reads it from the bucket, ranges too, and not for long.
+
+    The bucket says of the file what we say of it. It cannot be told to say `nosniff`, but its pages are not ours: what
+    is no picture or video of a known type is saved and never shown there either.
+    """
+    if not file.exists():
+        raise Http404  # the bucket would say so in its own words
+    mime, disposition = _said(download)
+    response = HttpResponseRedirect(file.address(str(request.method), mime=mime, disposition=disposition))
+    response["Cache-Control"] = "private, no-store"  # the address does not last
+    response["X-Content-Type-Options"] = "nosniff"
+    response["Cross-Origin-Resource-Policy"] = "same-origin"
+    return response
+
+
+def _by_nginx(path: Path) -> HttpResponseBase:
+    """Who may read it is decided; ranges, conditions and the bytes are left to the proxy in front.
+
+    nginx keeps our type, disposition and caching, and drops our other headers: its own configuration says those
+    again (config/deploy/nginx/site.conf).
+    """
+    if not path.is_file():
+        raise Http404  # nginx would say so in its own words
+    inside = path.relative_to(settings.MEDIA_ROOT).as_posix()
+    return HttpResponse(headers={"X-Accel-Redirect": settings.X_ACCEL + quote(inside)})
+
+
+def _said(download: Download) -> tuple[str, str]:
+    """Content type and disposition: what browsers may show, and everything else as bytes to be saved."""
     inline = download.mime in INLINE
-    response["Content-Type"] = download.mime if inline else "application/octet-stream"
-    response["Content-Disposition"] = content_disposition_header(not inline, download.name) or "inline"
+    mime = download.mime if inline else "application/octet-stream"
+    return mime, content_disposition_header(not inline, download.name) or "inline"
+
+
+def _describe(response: HttpResponseBase, download: Download) -> HttpResponseBase:
+    response["Content-Type"], response["Content-Disposition"] = _said(download)
     response["Accept-Ranges"] = "bytes"
     # Private, and asked for again each time: a new run puts new pictures under the same address.
     response["Cache-Control"] = "private, no-cache"

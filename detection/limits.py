@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 Group = Literal["uploads", "requests"]
 # What watches a server must not be turned away.
-FREE = frozenset({"/health", "/health/", "/ready", "/ready/"})
+FREE = frozenset({"/health", "/health/", "/ready", "/ready/", "/metrics"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +41,16 @@ class Usage:
 
 
 def client_address(request: HttpRequest) -> str:
-    """By the rule of ``VERIFRAME_TRUSTED_PROXIES``, as for sign-ins. There is none over a Unix socket, or if fewer
-    proxies than that have added theirs."""
+    """By the rule of ``VERIFRAME_TRUSTED_PROXIES``, as for sign-ins; ours where there is none."""
+    return known_address(request) or "127.0.0.1"
+
+
+def known_address(request: HttpRequest) -> str:
+    """The same, for who is let in by it. Empty over a Unix socket, or if fewer proxies than that have added theirs."""
     try:
         return str(get_adapter(request).get_client_ip(request))
     except (PermissionDenied, ImproperlyConfigured):
-        return "127.0.0.1"
+        return ""
 
 
 def spend(

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 from http import HTTPStatus
 from typing import Any, TypedDict, TypeVar
 
+from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponseBase, JsonResponse
+from django.utils.translation import gettext as _
+from redis.exceptions import ConnectionError as RedisAway
+from redis.exceptions import TimeoutError as RedisSilent
 
 from config import request_id
 
@@ -40,7 +45,12 @@ STATUS_BY_CODE: dict[str, int] = {
     "quota_exceeded": 429,
     "server_error": 500,
     "not_ready": 503,
+    "unavailable": 503,
+    "disk_full": 507,
 }
+COME_AGAIN = 30  # seconds; a database that was restarted is back by then
+COME_LATER = 600  # seconds; what frees a disk runs hourly, or is a person
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 class Problem(TypedDict):
@@ -101,6 +111,38 @@ def problem(code: str, detail: str, *, status: int | None = None) -> Problem:
         "code": code,
         "request_id": request_id.current(),
     }
+
+
+class StorageAwayError(OSError):
+    """The bucket where files lie does not answer, or refuses what it should not. Later it may work."""
+
+
+def disk_full(error: BaseException) -> bool:
+    """Whether this was raised because a disk, ours or the database's, takes no more."""
+    cause = error.__cause__  # what the database's driver raised
+    return (
+        (isinstance(error, OSError) and error.errno in NO_ROOM)
+        or getattr(cause, "sqlite_errorname", "") == "SQLITE_FULL"
+        or getattr(cause, "sqlstate", "") == "53100"  # PostgreSQL's disk_full
+    )
+
+
+def outage(error: BaseException | None) -> Refused | None:
+    """What to tell a client if it is not the program that failed but something that it needs; None: it is the program.
+
+    ``unavailable`` while database, Redis or bucket are away, ``disk_full``.
+    """
+    if error is not None and disk_full(error):
+        return Refused(
+            "disk_full", _("This server has no room left for files. Try again later."), retry_after=COME_LATER
+        )
+    if isinstance(error, OperationalError | InterfaceError | RedisAway | RedisSilent | StorageAwayError):
+        return Refused(
+            "unavailable",
+            _("A part of this server does not answer at the moment. Try again in half a minute."),
+            retry_after=COME_AGAIN,
+        )
+    return None
 
 
 def refusal_response(refused: Refused) -> JsonResponse:

@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import uuid
-from concurrent.futures import Future
-from typing import Any, Literal, TypedDict
+from typing import Literal, TypedDict
 
-from asgiref.sync import async_to_sync
-from channels.layers import get_channel_layer
-from redis.exceptions import RedisError
-
+from config import layer
 from detection.models import Analysis
-
-logger = logging.getLogger(__name__)
 
 # The handler's name in the consumer: Channels turns "analysis.event" into the method `analysis_event`.
 LAYER_TYPE = "analysis.event"
@@ -98,46 +90,7 @@ def scored(analysis: Analysis, points: list[list[float]]) -> Scored:
     }
 
 
-class _ServerLoop:
-    """The event loop that serves WebSockets, when it runs in this very process."""
-
-    def __init__(self) -> None:
-        self.loop: asyncio.AbstractEventLoop | None = None
-
-
-_server = _ServerLoop()
-
-
-def set_server_loop(loop: asyncio.AbstractEventLoop | None) -> None:
-    """Tell ``publish`` where the consumers of this process live.
-
-    The in-memory channel layer's queues are not thread-safe: a message that a worker thread puts there does not
-    wake the loop, and reaches the client only when something else does (20 ms to 1 s later). Sending *on* that loop
-    takes 1-2 ms.
-    """
-    _server.loop = loop
-
-
 def publish(analysis_id: uuid.UUID, *events: Event) -> None:
     """Send events to everybody who watches, in this order. Never fails: clients learn the truth from the row."""
-    loop = _server.loop
-    group = group_name(analysis_id)
-    if loop is not None and not loop.is_closed():
-        asyncio.run_coroutine_threadsafe(_send(group, events), loop).add_done_callback(_log_failure)
-        return
-    try:
-        async_to_sync(_send)(group, events)
-    except (OSError, RedisError) as error:
-        logger.warning("event of analysis %s not sent: %s", analysis_id, error)
-
-
-async def _send(group: str, events: tuple[Event, ...]) -> None:
-    layer = get_channel_layer()
-    assert layer is not None
     # One message for all: two publishers that run at once cannot get between the events of one of them.
-    await layer.group_send(group, {"type": LAYER_TYPE, "events": list(events)})
-
-
-def _log_failure(future: Future[Any]) -> None:
-    if not future.cancelled() and (error := future.exception()) is not None:
-        logger.warning("event not sent: %s", error)
+    layer.send(group_name(analysis_id), {"type": LAYER_TYPE, "events": list(events)})

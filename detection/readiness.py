@@ -9,7 +9,9 @@ from typing import Any
 
 import dramatiq
 from django.conf import settings
+from django.core.cache import cache
 from django.db import DatabaseError, connection
+from dramatiq import DramatiqError
 from redis.exceptions import RedisError
 
 from detection.engine.errors import ModelError
@@ -32,7 +34,7 @@ def checks() -> dict[str, str]:
 def _try(name: str, check: Any) -> str:
     try:
         check()
-    except (DatabaseError, RedisError, OSError, ModelError) as error:
+    except (DatabaseError, DramatiqError, RedisError, OSError, ModelError) as error:
         logger.warning("not ready, %s: %s", name, error)
         return "failed"
     return "ok"
@@ -44,8 +46,13 @@ def _database() -> None:
 
 
 def _broker() -> None:
-    if not settings.EMBEDDED:  # in memory it is part of this process
-        dramatiq.get_broker().client.ping()  # type: ignore[attr-defined]  # a RedisBroker
+    """In memory it is part of this process."""
+    broker: Any = dramatiq.get_broker()
+    if settings.RABBITMQ_URL:
+        broker.ping()
+        cache.get("ready")  # Redis, which still carries the events and counts for the limits
+    elif not settings.EMBEDDED:
+        broker.client.ping()
 
 
 def _model() -> None:

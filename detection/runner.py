@@ -6,32 +6,32 @@ The only Django module that runs the engine, and with it the only one that loads
 from __future__ import annotations
 
 import logging
-import shutil
 import threading
 import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.db import InterfaceError, OperationalError, transaction
+from django.db import InterfaceError, OperationalError, connection, transaction
 from django.db.models import F, Q
 from django.utils import timezone
 from dramatiq import Retry
 from dramatiq.middleware import Shutdown, TimeLimitExceeded
 
-from detection import notices, progress, retention
+from detection import dead_letters, metrics, notices, progress, retention, storage
 from detection.engine import explain
 from detection.engine.errors import Cancelled, EngineError, ErrorCode
 from detection.engine.factory import EngineConfig, build_pipeline
 from detection.engine.media import Limits
 from detection.engine.pipeline import Pipeline
 from detection.engine.types import AnalysisResult, Event, FaceScore, Progress, Scored, Stage, TrackResult
+from detection.engine.wire import Bounds
 from detection.models import Analysis, FaceTrack, Upload
 from detection.models import FaceScore as FaceScoreRow
+from detection.problems import disk_full
 from detection.reports import words
 from detection.review import services as review
 from detection.webhooks import outbox
@@ -39,6 +39,9 @@ from detection.webhooks import outbox
 logger = logging.getLogger(__name__)
 
 Status = Analysis.Status
+PATIENCE = 300.0  # seconds that a database may be away before a worker lets go of what it has in hand
+PAUSE = 1.0  # seconds between two looks for it
+NO_ROOM_PAUSE = 60_000  # milliseconds; more after each attempt
 WRITE_EVERY = 0.25  # seconds between two writes of progress
 MAX_POINTS = 2000  # kept for the curve; far more than frames are looked at
 MAX_PICTURES = 256  # faces of one analysis whose crop and heat map are stored, worst first
@@ -68,8 +71,16 @@ def _build() -> Pipeline:
             frames=settings.ANALYSIS_FRAMES,
             threads=settings.ANALYSIS_THREADS,
             limits=Limits(max_duration=settings.MAX_MEDIA_SECONDS, max_pixels=settings.MAX_PIXELS),
+            sandbox=_bounds(),
         )
     )
+
+
+def _bounds() -> Bounds | None:
+    if not settings.SANDBOX:
+        logger.warning("Media is decoded by the worker itself (VERIFRAME_SANDBOX=no).")
+        return None
+    return Bounds(memory=settings.DECODE_MEMORY_BYTES, seconds=settings.DECODE_SECONDS)
 
 
 def run(analysis_id: uuid.UUID, *, engine: Callable[[], Pipeline] = pipeline) -> None:
@@ -77,13 +88,14 @@ def run(analysis_id: uuid.UUID, *, engine: Callable[[], Pipeline] = pipeline) ->
 
     Every outcome is stored and then the message is done, also after a bug: the traceback is in the log, and
     raising again would only have Dramatiq log it once more and retry for a row that has ended. What does escape
-    could not be stored (the database is away) or is a worker's shutdown: Dramatiq tries those again, and the
-    sweeper after it.
+    is no fault of the file: a database that was away, a full disk, a worker's shutdown. Dramatiq tries those again,
+    and the sweeper after it.
     """
     claim = Claim.take(analysis_id)
     if claim is None:
         return
     try:
+        storage.store().remove_leftovers(claim.analysis)  # one that is still alive has lost its claim anyway
         _work(claim, engine)
     except Cancelled:
         logger.info("analysis %s: stopped, it was cancelled, deleted or taken over", analysis_id)
@@ -97,14 +109,19 @@ def run(analysis_id: uuid.UUID, *, engine: Callable[[], Pipeline] = pipeline) ->
         claim.hand_back()
         # Not the Shutdown itself: Dramatiq would log that with a traceback, and would wait longer.
         raise Retry("the worker stops", delay=1_000) from None
-    except (OperationalError, InterfaceError):
-        # The database is away, which is not the file's fault: the lease runs out and the sweeper sends it again.
-        raise
+    except (OperationalError, InterfaceError) as error:
+        _wait_and_hand_back(claim)
+        raise Retry(f"the database was away: {type(error).__name__}", delay=1_000) from None
+    except storage.StorageAwayError as error:
+        # As the database: no attempt. Its message is done; the sweeper sends it until the bucket is back.
+        logger.error("analysis %s: the bucket is away: %s", analysis_id, error)
+        claim.hand_back(sent_at=None)
     except Exception as error:
-        # The outermost frame of a worker's job: a bug must end this analysis, not the worker. It is logged with its
-        # traceback either way, but less loudly if the work had been taken away: then the files may have gone under
-        # our feet.
-        if claim.fail(ErrorCode.INTERNAL_ERROR):
+        # The outermost frame of a worker's job: a bug must end this analysis, not the worker. Less loudly if the work
+        # had been taken away: then the files may have gone under our feet.
+        if disk_full(error):
+            _no_room(claim, error)
+        elif claim.fail(ErrorCode.INTERNAL_ERROR):
             logger.exception("analysis %s: failed unexpectedly", analysis_id)
         else:
             logger.warning("analysis %s: had been taken away when this was raised", analysis_id, exc_info=error)
@@ -112,12 +129,51 @@ def run(analysis_id: uuid.UUID, *, engine: Callable[[], Pipeline] = pipeline) ->
         claim.clean_up()
 
 
+def _wait_and_hand_back(claim: Claim) -> None:
+    """The database is away, which is not the file's fault: wait until it takes the work back.
+
+    It does not count as an attempt, unless the database was only away for this one call: then it may be the file.
+    Raises what the database raises if it stays away for ``PATIENCE``: then the lease runs out, and the sweeper sends it
+    again.
+    """
+    since = time.monotonic()
+    logger.warning("analysis %s: the database is away, waiting", claim.id)
+    while True:
+        try:
+            connection.close_if_unusable_or_obsolete()
+            claim.hand_back(counts=time.monotonic() - since < PAUSE)
+        except (OperationalError, InterfaceError):
+            if time.monotonic() - since > PATIENCE:
+                raise
+            time.sleep(PAUSE)
+        else:
+            return
+
+
+def _no_room(claim: Claim, error: BaseException) -> None:
+    """The disk is full, which is the site's fault: try again later, but not for ever. Raises Retry."""
+    if claim.attempts < settings.ANALYSIS_ATTEMPTS:
+        claim.hand_back(counts=True)
+        raise Retry("the disk is full", delay=NO_ROOM_PAUSE * claim.attempts) from None
+    if claim.fail(ErrorCode.DISK_FULL):
+        logger.error("analysis %s: the disk is full", claim.id)
+        _bury(claim, error)
+
+
+def _bury(claim: Claim, error: BaseException | None) -> None:
+    """Tell the site's people what was given up, and let them send it again."""
+    dead_letters.record(actor="analyse", args=[str(claim.id)], tries=claim.attempts, error=error)
+
+
 def _work(claim: Claim, engine: Callable[[], Pipeline]) -> None:
-    pictures = Pictures(claim.work_folder)
-    result = engine().run(claim.source, on_event=Listener(claim))
-    pictures.write(result)
+    pictures = Pictures()
+    with storage.store().local_copy(claim.analysis.upload) as source:
+        result = engine().run(source, on_event=Listener(claim))
+    with claim.attempt.writing() as write:
+        pictures.write(result, write)
     claim.write(stage=Stage.STORING)
     _store(claim, result, pictures)
+    metrics.count_result(result)
     logger.info(
         "analysis %s: %s, score %s, %.1f s",
         claim.id,
@@ -133,8 +189,9 @@ class Claim:
 
     id: uuid.UUID
     token: uuid.UUID
-    source: Path
-    folder: Path  # where the derived pictures belong
+    analysis: Analysis  # as it was when it was claimed, with its upload
+    attempt: storage.Attempt  # at writing its pictures
+    attempts: int = 1  # this one included
 
     @classmethod
     def take(cls, analysis_id: uuid.UUID) -> Claim | None:
@@ -163,21 +220,16 @@ class Claim:
         analysis = Analysis.objects.select_related("upload").filter(pk=analysis_id).first()
         if analysis is None:
             return None  # deleted in this very moment
-        media = Path(settings.MEDIA_ROOT)
-        claim = cls(analysis_id, token, Path(analysis.upload.file.path), media / analysis.folder)
-        claim.remove_leftovers()
+        claim = cls(analysis_id, token, analysis, storage.store().attempt(analysis, token), analysis.attempts)
         if analysis.attempts > settings.ANALYSIS_ATTEMPTS:
             # Whoever tried before died of it without a word: the next one would, too.
             logger.error("analysis %s: given up after %d attempts", analysis_id, settings.ANALYSIS_ATTEMPTS)
-            claim.fail(ErrorCode.INTERNAL_ERROR)
+            if claim.fail(ErrorCode.INTERNAL_ERROR):
+                _bury(claim, None)
+            storage.store().remove_leftovers(analysis)
             return None
         progress.publish(analysis_id, progress.updated(analysis))
         return claim
-
-    @property
-    def work_folder(self) -> Path:
-        """Where this attempt writes; beside its destination, so that a rename is enough."""
-        return self.folder.with_name(f".{self.folder.name}-{self.token}")
 
     def change(self, **values: Any) -> Analysis | None:
         """Write to the row while the claim holds. Returns the row as it is now, or None: it was taken away."""
@@ -216,26 +268,21 @@ class Claim:
             review.end_without_result(analysis)
             outbox.record(analysis)
             notices.record(analysis)
+        metrics.FAILURES.labels(code).inc()
         logger.info("analysis %s: failed, %s: %s", self.id, code, message)
         progress.publish(self.id, progress.updated(analysis))
         return True
 
-    def hand_back(self) -> None:
-        """The worker must stop: let another one begin anew. This was no fault of the file, so it does not count."""
-        analysis = self.end(Status.QUEUED, attempts=F("attempts") - 1)
+    def hand_back(self, *, counts: bool = False, **values: Any) -> None:
+        """Let another one begin anew. Unless ``counts``, this was no fault of the file and no attempt."""
+        analysis = self.end(Status.QUEUED, attempts=F("attempts") - (0 if counts else 1), **values)
         if analysis is not None:
             logger.info("analysis %s: handed back", self.id)
             progress.publish(self.id, progress.updated(analysis))
 
     def clean_up(self) -> None:
         """Remove what this attempt wrote and did not store."""
-        # Nothing is there after a success; what cannot be removed now, the next attempt removes.
-        shutil.rmtree(self.work_folder, ignore_errors=True)
-
-    def remove_leftovers(self) -> None:
-        """Remove what attempts wrote whose worker died. One that is still alive has lost its claim anyway."""
-        for leftover in self.folder.parent.glob(f".{self.folder.name}-*"):
-            shutil.rmtree(leftover, ignore_errors=True)
+        self.attempt.discard()
 
 
 def _lease() -> timedelta:
@@ -260,7 +307,7 @@ class Listener:
         new_stage = False
         if isinstance(event, Scored):
             self.fresh += [[round(when, 3), round(score, 4)] for when, score in event.points]
-        else:
+        elif isinstance(event, Progress):
             new_stage = self._progress(event)
         if new_stage or time.monotonic() - self.written_at >= WRITE_EVERY:
             self._write()
@@ -295,37 +342,32 @@ class Listener:
 
 
 class Pictures:
-    """Crops, heat maps and thumbnails of one result, written to a folder of their own first."""
+    """Crops, heat maps and thumbnails of one result."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self) -> None:
         self.numbers: dict[int, int] = {}  # id() of an engine's score -> its number
         self.stored: set[int] = set()  # numbers with pictures
         self.thumbnails: set[int] = set()  # tracks with one
 
-    def write(self, result: AnalysisResult) -> None:
-        # parents=False: if the upload was deleted meanwhile, its folder must not come back.
-        self.folder.mkdir(mode=0o700)
-        for name in ("faces", "heatmaps", "tracks"):
-            (self.folder / name).mkdir()
+    def write(self, result: AnalysisResult, write: storage.Write) -> None:
         scores = [score for track in result.tracks for score in track.scores]
         self.numbers = {id(score): number for number, score in enumerate(scores)}
         for score in sorted(scores, key=lambda score: -score.score)[:MAX_PICTURES]:
-            self._write_face(score)
+            self._write_face(score, write)
         for track in result.tracks:
-            self._write_thumbnail(track)
+            self._write_thumbnail(track, write)
 
-    def _write_face(self, score: FaceScore) -> None:
+    def _write_face(self, score: FaceScore, write: storage.Write) -> None:
         number = self.numbers[id(score)]
-        (self.folder / "faces" / f"{number}.jpg").write_bytes(explain.jpeg(score.crop))
-        (self.folder / "heatmaps" / f"{number}.png").write_bytes(explain.heatmap_png(score))
+        write(f"faces/{number}.jpg", explain.jpeg(score.crop))
+        write(f"heatmaps/{number}.png", explain.heatmap_png(score))
         self.stored.add(number)
 
-    def _write_thumbnail(self, track: TrackResult) -> None:
+    def _write_thumbnail(self, track: TrackResult, write: storage.Write) -> None:
         if track.scores:
             # The face by which one recognises the person: the largest, not the most suspicious.
             best = max(track.scores, key=lambda score: (score.quality.face_size, score.quality.sharpness))
-            (self.folder / "tracks" / f"{track.id}.jpg").write_bytes(explain.jpeg(best.crop))
+            write(f"tracks/{track.id}.jpg", explain.jpeg(best.crop))
             self.thumbnails.add(track.id)
 
 
@@ -360,8 +402,7 @@ def _store(claim: Claim, result: AnalysisResult, pictures: Pictures) -> None:
         retention.ended(analysis)
         outbox.record(analysis)
         notices.record(analysis)
-        shutil.rmtree(claim.folder, ignore_errors=True)  # of an attempt whose commit failed
-        pictures.folder.rename(claim.folder)
+        claim.attempt.put_in_place()
     progress.publish(claim.id, progress.updated(analysis))
 
 

@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from django.conf import settings
+from django.core.cache import cache
 from django.core.files import File
 from django.core.files.uploadedfile import SimpleUploadedFile, UploadedFile
 from django.db import transaction
@@ -24,10 +25,12 @@ from dramatiq import DramatiqError
 from redis.exceptions import RedisError
 
 from accounts.models import User
-from detection import idempotency, open_access, progress, quota, retention, tasks, validators
+from config import log
+from detection import dead_letters, idempotency, metrics, open_access, progress, quota, retention, tasks, validators
 from detection.engine.errors import ModelError
+from detection.engine.types import MediaKind
 from detection.models import Analysis, DeletionReason, DeletionReceipt, FaceTrack, Upload
-from detection.problems import Refused
+from detection.problems import Refused, StorageAwayError, outage
 from detection.reports import card
 from detection.review import services as review
 from detection.validators import AcceptedUpload
@@ -39,6 +42,9 @@ logger = logging.getLogger(__name__)
 # queue is the usual reason; the extra message is harmless.
 RESEND_AFTER = timedelta(minutes=10)
 JUST_NOW = timedelta(seconds=10)
+# Kept in Redis beside the messages: if it is gone, so are they. A queue elsewhere keeps its own; then a few messages
+# too many are sent, which is harmless.
+REMEMBERED = "queue.remembered"
 
 # Something to try for those who have no file at hand. Pictures are shipped, videos rendered from them when first asked
 # for; see detection/management/commands/render_samples.py.
@@ -93,7 +99,7 @@ def submit(
         consent: the file may be used to improve the detector.
 
     Raises:
-        Refused: ``quota_exceeded``, ``storage_full``.
+        Refused: ``quota_exceeded``, ``storage_full``, ``disk_full``.
     """
     emptied = open_access.LASTS if user.email == open_access.EMAIL else None
     quota.require_room(user, upload.file.size or 0, emptied=emptied)  # before it is copied; what counts is below
@@ -112,12 +118,31 @@ def submit(
             analysis = Analysis.objects.create(upload=row, external_id=external_id, callback_url=callback_url)
             # robust: the rows are committed by then. What goes wrong must not take the file from under them; the
             # sweeper sends what was not sent.
-            transaction.on_commit(lambda: send(analysis.pk), robust=True)
-    except BaseException:  # also a KeyboardInterrupt: nothing may be left half stored
-        retention.remove_folder(row.folder)
+            transaction.on_commit(lambda: _send_new(analysis), robust=True)
+    except BaseException as error:  # also a KeyboardInterrupt: nothing may be left half stored
+        _remove_unfinished(row.folder)
+        _refuse_for_want_of_room(error)
         raise
-    logger.info("analysis %s: submitted, %s, %d bytes", analysis.pk, row.mime, row.size)
+    metrics.UPLOAD_BYTES.labels(row.kind).observe(row.size)
+    subject = {"analysis_id": str(analysis.pk)}
+    logger.info("analysis %s: submitted, %s, %d bytes", analysis.pk, row.mime, row.size, extra=subject)
     return analysis
+
+
+def _refuse_for_want_of_room(error: BaseException) -> None:
+    """Raises Refused, if it was the disk or the bucket that did not take the file."""
+    away = outage(error) if isinstance(error, OSError) else None
+    if away is not None:
+        logger.error("an upload was refused: %s", away.code)
+        raise away from error
+
+
+def _remove_unfinished(folder: str) -> None:
+    try:
+        retention.remove_folder(folder)
+    except StorageAwayError as error:
+        # Most likely why it was not finished either; the clean-up finds what there is.
+        logger.warning("an upload that failed was not removed: %s", error)
 
 
 def _new_upload(user: User, upload: AcceptedUpload) -> Upload:
@@ -241,15 +266,25 @@ def _render_samples() -> None:
         logger.error("samples cannot be rendered: %s %s", error, getattr(error, "stderr", b""))
 
 
-def send(analysis_id: uuid.UUID) -> None:
-    """Put the message into the queue. If the broker is away, the sweeper sends it later."""
-    if _enqueue(analysis_id):
-        Analysis.objects.filter(pk=analysis_id).update(sent_at=timezone.now())
+def _send_new(analysis: Analysis) -> None:
+    """``send``, for somebody who goes on with this very object."""
+    analysis.sent_at = send(analysis.pk)
+
+
+def send(analysis_id: uuid.UUID) -> datetime | None:
+    """Put the message into the queue. Returns when; None if the broker is away: the sweeper sends it later."""
+    if not _enqueue(analysis_id):
+        return None
+    now = timezone.now()
+    Analysis.objects.filter(pk=analysis_id).update(sent_at=now)
+    return now
 
 
 def _enqueue(analysis_id: uuid.UUID) -> bool:
+    is_image = Upload.objects.filter(analyses=analysis_id, kind=MediaKind.IMAGE).exists()
     try:
-        tasks.analyse.send(str(analysis_id))
+        with log.about(analysis_id):
+            tasks.send_analysis(analysis_id, is_image=is_image)
     except (DramatiqError, RedisError, OSError) as error:
         logger.warning("analysis %s: message not sent, the sweeper will: %s", analysis_id, error)
         return False
@@ -393,8 +428,12 @@ def announce(analysis: Analysis) -> None:
 
 def sweep() -> None:
     """What workers do every now and then: send again what got lost, forget what has served its time."""
-    requeue_unfinished()
-    delivery.sweep()
+    forgotten = not settings.EMBEDDED and cache.get(REMEMBERED) is None
+    requeue_unfinished(forgotten=forgotten)
+    delivery.sweep(forgotten=forgotten)
+    if forgotten:
+        cache.set(REMEMBERED, value=True, timeout=None)
+    dead_letters.forget_old()
     idempotency.forget_expired()
     quota.forget_old()
     old = Analysis.objects.filter(upload__user__email=open_access.EMAIL)
@@ -402,7 +441,7 @@ def sweep() -> None:
     delete_all(analyses=old, reason=DeletionReason.EXPIRED)
 
 
-def requeue_unfinished(*, only_worker: bool = False) -> int:
+def requeue_unfinished(*, only_worker: bool = False, forgotten: bool = False) -> int:
     """Find work that got lost and send it again; returns how much.
 
     Lost is: running with a lease that ran out, queued without a message, queued with a message so old that the
@@ -411,6 +450,7 @@ def requeue_unfinished(*, only_worker: bool = False) -> int:
     Args:
         only_worker: this process is the only worker and has just started, so every running analysis belongs to a
             dead process and every message died with it.
+        forgotten: Redis began anew with an empty memory, so every message is lost.
     """
     now = timezone.now()
     lost = Q(status=Status.RUNNING) if only_worker else Q(status=Status.RUNNING, lease_until__lt=now)
@@ -422,7 +462,7 @@ def requeue_unfinished(*, only_worker: bool = False) -> int:
     if not only_worker:
         # A row without a message is a moment old when its transaction has just been committed.
         unsent = Q(sent_at=None, created_at__lt=now - JUST_NOW)
-        waiting = waiting.filter(unsent | Q(sent_at__lt=now - RESEND_AFTER))
+        waiting = waiting.filter(unsent | Q(sent_at__lt=now if forgotten else now - RESEND_AFTER))
     count = sum(_resend(*row) for row in list(waiting.values_list("pk", "sent_at")))
     if count:
         logger.info("sent %d unfinished analyses again", count)

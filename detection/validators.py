@@ -15,7 +15,7 @@ from django.template.defaultfilters import filesizeformat
 from django.utils.translation import gettext as _
 from PIL import Image, UnidentifiedImageError
 
-from detection.engine.formats import HEAD_BYTES, Format, sniff
+from detection.engine.formats import HEAD_BYTES, WEBP, Format, sniff, webp_size
 from detection.engine.types import MediaKind
 from detection.problems import Refused
 
@@ -73,7 +73,7 @@ def accept(file: UploadedFile[bytes]) -> AcceptedUpload:
 
 
 def picture_size(file: IO[bytes], name: str, media_type: Format) -> tuple[int, int] | tuple[None, None]:
-    """Width and height by the header alone; nothing is decoded.
+    """Width and height by the header alone; nothing is decoded, and no parser that is not Python sees the file.
 
     Raises:
         Refused: ``too_many_pixels``, or ``content_mismatch`` when the header makes no sense.
@@ -87,8 +87,7 @@ def picture_size(file: IO[bytes], name: str, media_type: Format) -> tuple[int, i
         with warnings.catch_warnings():
             # Pillow's own limit only warns; ours, below, refuses.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            picture = Image.open(file, formats=[media_type.container.upper()])
-        width, height = picture.size
+            width, height = _header_size(file, media_type)
     except Image.DecompressionBombError:
         raise too_many from None
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError):
@@ -101,6 +100,15 @@ def picture_size(file: IO[bytes], name: str, media_type: Format) -> tuple[int, i
     if width * height > settings.MAX_PIXELS:
         raise too_many
     return width, height
+
+
+def _header_size(file: IO[bytes], media_type: Format) -> tuple[int, int]:
+    if media_type is WEBP:
+        size = webp_size(file.read(HEAD_BYTES))
+        if size is None:
+            raise UnidentifiedImageError("no chunk that a WebP picture begins with")
+        return size
+    return Image.open(file, formats=[media_type.container.upper()]).size  # for these, Pillow reads headers in Python
 
 
 def clean_name(name: str) -> str:

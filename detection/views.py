@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+import sys
 import uuid
 
 from django.conf import settings
@@ -11,7 +11,9 @@ from django.contrib.auth.decorators import login_required
 from django.core.exceptions import SuspiciousOperation
 from django.core.paginator import Paginator
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+from django.middleware.csrf import get_token
 from django.shortcuts import redirect, render
+from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
@@ -24,7 +26,7 @@ from accounts.middleware import reader
 from detection import downloads, limits, open_access, readiness, reports, retention, selectors, services
 from detection.forms import ChosenForm, DisputeForm, HistoryForm, KeepField, KeepForm, UploadForm
 from detection.models import Analysis, may_review
-from detection.problems import Refused, problem_response, refusal_response, wants_json
+from detection.problems import Refused, outage, problem_response, refusal_response, wants_json
 from detection.reports import card
 from detection.reports.model_card import sections as model_sections
 from detection.reports.page import page_payload, quality_notes
@@ -32,8 +34,6 @@ from detection.reports.table import history_csv
 from detection.review import audit
 from detection.review import services as review
 from detection.validators import ALLOWED_EXTENSIONS
-
-logger = logging.getLogger(__name__)
 
 PER_PAGE = 20
 
@@ -341,14 +341,22 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 @requires_csrf_token
-def server_error(request: HttpRequest) -> HttpResponse:
+def server_error(request: HttpRequest) -> HttpResponseBase:
+    # Django calls this while it handles the exception. It has logged it with its traceback.
+    away = outage(sys.exc_info()[1])
+    if away is not None:
+        if wants_json(request):
+            return refusal_response(away)
+        # Without the request: who it is from would be asked of the database.
+        page = render_to_string("503.html", {"refused": away, "csrf_token": get_token(request)})
+        return away.mark(HttpResponse(page, status=away.status))
     if wants_json(request):
         return problem_response("server_error", _("Something went wrong on our side."))
     return render(request, "500.html", status=500)
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
-    logger.info("CSRF check failed at %s: %s", request.path, reason)
+    del reason  # Django has logged it, with the address
     if wants_json(request):
         detail = _("The page is too old or cookies are blocked. Reload it and try again.")
         return problem_response("csrf_failed", detail)

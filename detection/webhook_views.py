@@ -13,6 +13,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from config import sealing
 from detection import limits, selectors
 from detection.forms import EndpointForm
 from detection.models import WebhookEndpoint
@@ -36,7 +37,7 @@ def webhook_list(request: HttpRequest) -> HttpResponse:
         except Refused as refused:
             form.add_error(None, refused.detail)
         else:
-            request.session[SHOWN_ONCE] = [str(endpoint.pk), endpoint.secret]
+            _show_once(request, str(endpoint.pk), endpoint.secret)
             return redirect(endpoint)
     context = {
         "form": form,
@@ -46,13 +47,17 @@ def webhook_list(request: HttpRequest) -> HttpResponse:
     return render(request, "detection/webhook_list.html", context, status=400 if form.errors else 200)
 
 
+def _show_once(request: HttpRequest, whose: str, secret: str) -> None:
+    request.session[SHOWN_ONCE] = [whose, sealing.seal(secret)]  # sessions lie in the database, too
+
+
 def _secret_for(request: HttpRequest, whose: str) -> str | None:
     """A secret that was just made, this once."""
     name, secret = request.session.get(SHOWN_ONCE) or ("", None)
     if name != whose:
         return None
     del request.session[SHOWN_ONCE]
-    return str(secret)
+    return sealing.unseal(str(secret))
 
 
 @require_safe
@@ -99,7 +104,7 @@ def webhook_resume(request: HttpRequest, webhook_id: uuid.UUID) -> HttpResponse:
 @login_required
 def webhook_rotate(request: HttpRequest, webhook_id: uuid.UUID) -> HttpResponse:
     endpoint = selectors.get_webhook(request.user, webhook_id)
-    request.session[SHOWN_ONCE] = [str(endpoint.pk), endpoints.rotate(endpoint=endpoint)]
+    _show_once(request, str(endpoint.pk), endpoints.rotate(endpoint=endpoint))
     return redirect(endpoint)
 
 
@@ -108,7 +113,7 @@ def webhook_rotate(request: HttpRequest, webhook_id: uuid.UUID) -> HttpResponse:
 def callback_secret(request: HttpRequest) -> HttpResponse:
     """A new secret for callback addresses."""
     assert request.user.is_authenticated
-    request.session[SHOWN_ONCE] = ["callbacks", endpoints.rotate_callback_key(user=request.user)]
+    _show_once(request, "callbacks", endpoints.rotate_callback_key(user=request.user))
     return redirect("detection:webhook_list")
 
 

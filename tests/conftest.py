@@ -11,7 +11,7 @@ from tests.e2e.server import NO_LIMITS
 # Before anything reads the settings: tests run with the defaults, not with what this machine is configured for.
 for _name in [n for n in os.environ if n.startswith("VERIFRAME_") and n != "VERIFRAME_REQUIRE_ALL"]:
     del os.environ[_name]
-for _name in ("DATABASE_URL", "REDIS_URL"):
+for _name in ("DATABASE_URL", "REDIS_URL", "RABBITMQ_URL"):
     os.environ.pop(_name, None)
 if "TEST_DATABASE_URL" in os.environ:  # set by tests that run other tests on PostgreSQL
     os.environ["DATABASE_URL"] = os.environ["TEST_DATABASE_URL"]

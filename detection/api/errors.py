@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from django.core.exceptions import PermissionDenied
@@ -9,10 +10,12 @@ from django.http import Http404
 from django.utils.translation import gettext as _
 from rest_framework import exceptions
 from rest_framework.response import Response
-from rest_framework.views import exception_handler
+from rest_framework.views import exception_handler, set_rollback
 
 from detection.api.authentication import CsrfFailed
-from detection.problems import PROBLEM_JSON, Refused, problem
+from detection.problems import PROBLEM_JSON, Refused, outage, problem
+
+logger = logging.getLogger(__name__)
 
 CODE_BY_KIND: dict[type[Exception], str] = {
     CsrfFailed: "csrf_failed",
@@ -33,6 +36,11 @@ def handle(error: Exception, context: dict[str, Any]) -> Response | None:
     """DRF's exception handler. What it does not know becomes the 500 of ``detection.views.server_error``."""
     if isinstance(error, Refused):
         return Response(error.body(), status=error.status, headers=error.headers, content_type=PROBLEM_JSON)
+    if (away := outage(error)) is not None:
+        # DRF logs nothing of what it has an answer to.
+        logger.error("%s: %s", away.code, error, exc_info=error)
+        set_rollback()
+        return handle(away, context)
     answer = exception_handler(error, context)
     if answer is None:
         return None

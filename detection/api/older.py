@@ -67,7 +67,7 @@ class Predict(TakesFiles):
         summary="Send a file and wait for the verdict",
         request={"multipart/form-data": SubmissionSerializer},
         parameters=[schema.LABELS, schema.PREFER, schema.IDEMPOTENCY_KEY],
-        responses={**ANSWERS, **schema.refusals(400, 409, 413, 415, 422)},
+        responses={**ANSWERS, **schema.refusals(400, 409, 413, 415, 422, 507)},
         tags=["older servers"],
     )
     def post(self, request: Request) -> Response:

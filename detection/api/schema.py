@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.conf import settings
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.plumbing import build_bearer_security_scheme_object
@@ -30,7 +31,8 @@ WHY = {
     415: "A file, or a body, of a type that is not taken.",
     422: "The analysis failed; `error` says why.",
     429: "Too much at once, or the day's quota is used up.",
-    503: "`checks` says what is missing.",
+    503: "Something that is needed does not answer; of `/ready/`, `checks` says what.",
+    507: "This server has no room left for files.",
 }
 
 
@@ -108,7 +110,7 @@ class Documented(AutoSchema):
     def _common(self) -> set[int]:
         found = {429} if self.view.authentication_classes else set()
         if self.view.authentication_classes:
-            found.add(401)  # also where nobody need be signed in: a bad token is refused
+            found |= {401, 503}  # 401 also where nobody need be signed in: a bad token is refused
             if self.method not in ("GET", "HEAD"):
                 found.add(403)
         if self.method in ("POST", "PUT", "PATCH"):
@@ -139,7 +141,7 @@ class SessionScheme(OpenApiAuthenticationExtension):
         return {
             "type": "apiKey",
             "in": "cookie",
-            "name": "sessionid",
+            "name": settings.SESSION_COOKIE_NAME,
             "description": "A signed-in browser. Everything but reading needs the header X-CSRFToken as well.",
         }
 
@@ -172,6 +174,6 @@ def add_headers(result: dict[str, Any], generator: Any, request: Any, public: bo
             for status, response in operation["responses"].items():
                 names = OF_ALL + (OF_LIMITED if limited else [])
                 names += OF_TAKEN if takes_file and status in ("200", "202") else []
-                names += ["Retry-After"] if status in ("202", "429") else []
+                names += ["Retry-After"] if status in ("202", "429", "503", "507") else []
                 response["headers"] = {name: {"$ref": f"#/components/headers/{name}"} for name in names}
     return result

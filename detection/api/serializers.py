@@ -67,10 +67,22 @@ class SubmissionSerializer(s.Serializer):
     force = s.BooleanField(required=False, help_text="Analyse anew what the same model has seen before.")
 
 
+WAITS_FOR = ["queue", "worker"]
+
+
+def _waits_for() -> s.ChoiceField:
+    return s.ChoiceField(
+        choices=WAITS_FOR,
+        allow_null=True,
+        help_text="What it waits for. `queue`: the queue was away; it is stored and sent by itself later.",
+    )
+
+
 class SubmittedSerializer(s.Serializer):
     id = s.UUIDField()
     external_id = s.CharField(allow_blank=True)
     status = s.ChoiceField(choices=Analysis.Status.choices)
+    waits_for = _waits_for()
     sha256 = s.CharField(help_text="Of the file.")
     eta_seconds = s.FloatField(allow_null=True, help_text="When it should be done; null if nobody knows.")
     reused = s.BooleanField(help_text="It was found before, in the same bytes by the same model.")
@@ -249,6 +261,7 @@ class SummarySerializer(s.Serializer):
     id = s.UUIDField()
     external_id = s.CharField(allow_blank=True)
     status = s.ChoiceField(choices=Analysis.Status.choices)
+    waits_for = _waits_for()
     created_at = s.DateTimeField()
     started_at = s.DateTimeField(allow_null=True)
     finished_at = s.DateTimeField(allow_null=True)

@@ -67,7 +67,7 @@ class AnalysisList(TakesFiles):
                 AnalysisAnswerSerializer,
                 "Finished within the wait, or found before in the same bytes by the same model (`reused`).",
             ),
-            **schema.refusals(400, 409, 413, 415),
+            **schema.refusals(400, 409, 413, 415, 507),
         },
         tags=["analyses"],
     )

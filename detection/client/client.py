@@ -133,6 +133,13 @@ class Client:
         """The report as a file."""
         return self._http.request("GET", f"{API}/analyses/{analysis_id}/report.{kind}").content
 
+    def file(self, analysis_id: str, name: str = "source") -> bytes:
+        """The file that was sent, or a picture of a face by the end of its address ("faces/0.jpg").
+
+        A server may send us on to where the file lies. The token stays here: HTTPX shows it to the first host only.
+        """
+        return self._http.request("GET", f"/media/{analysis_id}/{name}", follow_redirects=True).content
+
     @staticmethod
     def _json(answer: Any) -> Any:
         """Raises Problem if this is no JSON: then it is no Veriframe server."""

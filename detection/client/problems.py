@@ -33,6 +33,8 @@ ADVICE = {
     "quota_exceeded": "Go on tomorrow (UTC).",
     "server_error": "Tell the people who run the server the request id.",
     "not_ready": "Try again in a moment.",
+    "unavailable": "Try again in a moment.",
+    "disk_full": "Tell the people who run the server.",
     "unreachable": "Is --server right, and is the server running?",
     "unexpected_answer": "Is --server the address of a Veriframe server?",
 }

@@ -23,6 +23,7 @@ class ErrorCode(StrEnum):
     MODEL_UNAVAILABLE = "model_unavailable"
     OUT_OF_MEMORY = "out_of_memory"
     TIMED_OUT = "timed_out"
+    DISK_FULL = "disk_full"
     INTERNAL_ERROR = "internal_error"
 
 

@@ -10,8 +10,10 @@ from detection.engine.classifier import LiteRTClassifier
 from detection.engine.errors import ModelError
 from detection.engine.faces import BlazeFaceDetector, FaceDetector, YuNetDetector
 from detection.engine.media import Limits
-from detection.engine.pipeline import Pipeline
+from detection.engine.pipeline import Pipeline, open_here
 from detection.engine.registry import WEIGHTS, find_model
+from detection.engine.sandbox import Sandbox
+from detection.engine.wire import Bounds
 
 FaceDetectorName = Literal["blazeface", "yunet"]
 
@@ -28,6 +30,7 @@ class EngineConfig:
     batch_size: int = 8  # faces scored between two reports of scores
     threads: int = 2  # of the network
     limits: Limits = field(default_factory=Limits)
+    sandbox: Bounds | None = field(default_factory=Bounds)  # None: files are decoded in this process
 
 
 def build_pipeline(config: EngineConfig | None = None) -> Pipeline:
@@ -41,6 +44,7 @@ def build_pipeline(config: EngineConfig | None = None) -> Pipeline:
         frames=config.frames,
         batch_size=config.batch_size,
         limits=config.limits,
+        opener=open_here if config.sandbox is None else Sandbox(config.sandbox),
     )
 
 

@@ -91,3 +91,21 @@ def _sniff_iso_media(head: bytes) -> Format | None:
     if brand in _PICTURE_BRANDS:
         return HEIF
     return QUICKTIME if brand == b"qt  " else MP4
+
+
+def webp_size(head: bytes) -> tuple[int, int] | None:
+    """Width and height that a WebP file's first chunk states (RFC 9649), None if it is none that a picture begins with.
+
+    Read here, by a process that decodes nothing: Pillow asks libwebp even for this, with the whole file.
+    """
+    kind, content = head[12:16], head[20:30]
+    if len(content) < 10:
+        return None
+    if kind == b"VP8X":  # the canvas
+        return 1 + int.from_bytes(content[4:7], "little"), 1 + int.from_bytes(content[7:10], "little")
+    if kind == b"VP8 " and content[3:6] == b"\x9d\x01\x2a":
+        return int.from_bytes(content[6:8], "little") & 0x3FFF, int.from_bytes(content[8:10], "little") & 0x3FFF
+    if kind == b"VP8L" and content[0] == 0x2F:
+        bits = int.from_bytes(content[1:5], "little")
+        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    return None

@@ -3,7 +3,7 @@
 A file is judged by what it contains, never by its name, and is treated as hostile:
 
 * its first bytes decide which demuxer may look at it, so no playlist, script or exotic format is ever
-  parsed, and FFmpeg may open nothing but this one local file;
+  parsed, and FFmpeg may open nothing: it gets this one file as an open descriptor;
 * sizes are checked in the header, before a picture is allocated, and held again by the decoder;
 * every loop has a bound that does not come from the file.
 
@@ -19,10 +19,11 @@ import struct
 import warnings
 from bisect import bisect_left
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Final, NamedTuple, Protocol, Self
+from typing import BinaryIO, Final, NamedTuple, Protocol, Self
 
 import av
 from av.container import InputContainer
@@ -44,6 +45,7 @@ from detection.engine.pixels import (
     EXIF_ORIENTATIONS,
     FrameConverter,
     Orientation,
+    check_memory,
     frame_orientation,
     image_pixels,
     square_pixel_size,
@@ -62,14 +64,15 @@ _PILLOW_PLUGINS: Final[dict[Container, type[PillowFile]]] = {
     Container.WEBP: WebPImageFile,
 }
 _FFMPEG_OPTIONS: Final = {
-    "protocol_whitelist": "file",
+    "protocol_whitelist": "fd",
     "format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi",
     "enable_drefs": "0",  # QuickTime may say "the data is in that other file"; not here
 }
 _NOT_A_PROGRAMME: Final = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
 
-# Every thread decodes a frame ahead, which costs a picture of memory each and gains little beyond four.
-_MAX_DECODER_THREADS: Final = 4
+# Every thread decodes a frame ahead, which costs a picture of memory each and gains little beyond four. Counted
+# here, because a confined process (see `sandbox`) may not ask.
+_DECODER_THREADS: Final = min(4, os.cpu_count() or 1)
 _FIRST_FRAME_PACKETS: Final = 1024  # how far to look for something that can be decoded
 _FIRST_FRAME_PLACES: Final = 8  # and from how many keyframes
 
@@ -120,19 +123,36 @@ class Media(Protocol):
 
 
 def open_media(path: Path, *, limits: Limits = Limits()) -> VideoFile | ImageFile:
-    """Open a video or an image, whatever its name.
+    """Open a video or an image, whatever its name, in this very process.
 
     Raises:
         MediaError: ``unreadable_media``, ``unsupported_codec``, ``media_too_long`` or
             ``too_many_pixels``, with a message for the user.
     """
+    return open_file(open_source(path), limits=limits)
+
+
+def open_source(path: Path) -> BinaryIO:
+    """The file for reading. Raises MediaError (``unreadable_media``) where there is none."""
     try:
-        with path.open("rb") as file:
-            head = file.read(HEAD_BYTES)
+        return path.open("rb")
     except OSError as error:
         raise MediaError(
             ErrorCode.UNREADABLE_MEDIA, gettext_noop("The file cannot be opened. Upload it again.")
         ) from error
+
+
+def open_file(file: BinaryIO, *, limits: Limits = Limits()) -> VideoFile | ImageFile:
+    """The same as :func:`open_media` for a file that is open already; it is closed with the media or the error."""
+    try:
+        return _open_file(file, limits)
+    except BaseException:
+        file.close()
+        raise
+
+
+def _open_file(file: BinaryIO, limits: Limits) -> VideoFile | ImageFile:
+    head = os.pread(file.fileno(), HEAD_BYTES, 0)
     if not head:
         raise MediaError(ErrorCode.UNREADABLE_MEDIA, gettext_noop("The file is empty. Upload it again."))
     found = sniff(head)
@@ -142,8 +162,8 @@ def open_media(path: Path, *, limits: Limits = Limits()) -> VideoFile | ImageFil
     if found is None:
         raise MediaError(ErrorCode.UNREADABLE_MEDIA, _FOREIGN)
     if found.kind is MediaKind.IMAGE:
-        return ImageFile(path, _PILLOW_PLUGINS[found.container], found.container.value, limits)
-    return VideoFile(path, found.container.value, found.mime, limits)
+        return ImageFile(file, _PILLOW_PLUGINS[found.container], found.container.value, limits)
+    return VideoFile(file, found.container.value, found.mime, limits)
 
 
 def sample_count(info: MediaInfo, count: int) -> int:
@@ -180,11 +200,11 @@ def _clock(seconds: float) -> str:
 class ImageFile:
     """A still picture. Decoded when opened; of an animation, the first frame."""
 
-    def __init__(self, path: Path, plugin: type[PillowFile], codec: str, limits: Limits) -> None:
+    def __init__(self, file: BinaryIO, plugin: type[PillowFile], codec: str, limits: Limits) -> None:
         try:
             # The plug-in itself and not Image.open(), which would try other formats as well and which
             # guards against huge pictures with a process-wide limit and a warning of its own.
-            with plugin(path) as picture:
+            with file, plugin(file) as picture:
                 _check_pixels(picture.width, picture.height, limits)
                 image = image_pixels(picture)
                 exif = picture.getexif().get(ExifTags.Base.Orientation, 1)
@@ -227,8 +247,8 @@ def _check_count(count: int) -> None:
 class VideoFile:
     """The pictures of one video stream."""
 
-    def __init__(self, path: Path, demuxer: str, mime: str, limits: Limits) -> None:
-        self._path = path
+    def __init__(self, file: BinaryIO, demuxer: str, mime: str, limits: Limits) -> None:
+        self._file = file
         self._demuxer = demuxer
         self._limits = limits
         self._open()
@@ -255,6 +275,7 @@ class VideoFile:
 
     def close(self) -> None:
         self._container.close()
+        self._file.close()
 
     def __enter__(self) -> Self:
         return self
@@ -265,7 +286,7 @@ class VideoFile:
         self.close()
 
     def _open(self) -> None:
-        self._container, self._stream = _open_video(self._path, self._demuxer, self._limits)
+        self._container, self._stream = _open_video(self._file, self._demuxer, self._limits)
         # A stream without a time base has no timestamps either; any unit will do.
         self._tick = float(self._stream.time_base or 1 / av.time_base)  # seconds
         self._decoder: VideoCodecContext = self._stream.codec_context
@@ -274,7 +295,7 @@ class VideoFile:
         # have one slice a frame, so SLICE alone would use one core. The frame of delay that each thread
         # adds does not matter, because a run drains the decoder rather than feeding it more.
         self._decoder.thread_type = "AUTO"
-        self._decoder.thread_count = min(_MAX_DECODER_THREADS, os.cpu_count() or 1)
+        self._decoder.thread_count = _DECODER_THREADS
 
     def _examine(self, mime: str) -> MediaInfo:
         """Check against the limits, find out where the frames lie, decode one."""
@@ -364,7 +385,8 @@ class VideoFile:
     def _decode(self, packet: VideoPacket | None) -> list[VideoFrame]:
         try:
             return self._stream.decode(packet)
-        except FFmpegError:  # a broken packet costs its own picture, not the video
+        except FFmpegError as error:  # a broken packet costs its own picture, not the video
+            check_memory(error)
             return []
 
     def _jump(self, keyframe: int | None) -> None:
@@ -382,16 +404,16 @@ class _TimedFrame(NamedTuple):
     frame: VideoFrame
 
 
-def _open_video(path: Path, demuxer: str, limits: Limits) -> tuple[InputContainer, VideoStream]:
+def _open_video(file: BinaryIO, demuxer: str, limits: Limits) -> tuple[InputContainer, VideoStream]:
     """Open the container and choose its video stream; the others are not even read."""
-    container = _open_container(path, demuxer, limits)
+    container = _open_container(file, demuxer, limits)
     try:
         stream = _choose_stream(container)
         width, height = stream.width, stream.height
         if not width * height:
             # A decoder that met a larger picture than max_pixels forgets the size. What the container
             # says remains when no decoder may look.
-            with _open_container(path, demuxer, limits, codec_whitelist="none") as plain:
+            with _aside(file), _open_container(file, demuxer, limits, codec_whitelist="none") as plain:
                 header = plain.streams[stream.index]
                 width, height = getattr(header, "width", 0), getattr(header, "height", 0)
         _check_pixels(width, height, limits)
@@ -403,14 +425,24 @@ def _open_video(path: Path, demuxer: str, limits: Limits) -> tuple[InputContaine
     return container, stream
 
 
-def _open_container(path: Path, demuxer: str, limits: Limits, **options: str) -> InputContainer:
-    # The prefix keeps a colon in a name from being taken for a protocol.
-    source = f"file:{path.resolve()}"
-    options = {**_FFMPEG_OPTIONS, "max_pixels": _decoder_limit(limits), **options}
+def _open_container(file: BinaryIO, demuxer: str, limits: Limits, **options: str) -> InputContainer:
+    os.lseek(file.fileno(), 0, os.SEEK_SET)  # where FFmpeg takes the descriptor's position to be
+    options = {**_FFMPEG_OPTIONS, "fd": str(file.fileno()), "max_pixels": _decoder_limit(limits), **options}
     try:
-        return av.open(source, format=demuxer, options=options, metadata_errors="replace")
+        return av.open("fd:", format=demuxer, options=options, metadata_errors="replace")
     except FFmpegError as error:
+        # Also where it wants more memory than there is: a header takes hardly any, unless its figures are wrong.
         raise MediaError(ErrorCode.UNREADABLE_MEDIA, _DAMAGED) from error
+
+
+@contextmanager
+def _aside(file: BinaryIO) -> Iterator[None]:
+    """Another container may read the file here: the position belongs to the first one and is put back."""
+    place = os.lseek(file.fileno(), 0, os.SEEK_CUR)
+    try:
+        yield
+    finally:
+        os.lseek(file.fileno(), place, os.SEEK_SET)
 
 
 def _decoder_limit(limits: Limits) -> str:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -32,9 +33,24 @@ from detection.engine.types import (
     Scored,
     Stage,
     TrackResult,
+    Waiting,
 )
 
 Listener = Callable[[Event], None]
+
+
+class Opener(Protocol):
+    """What a pipeline opens its files with."""
+
+    def __call__(self, path: Path, *, limits: Limits, waiting: Callable[[], None]) -> Media:
+        """See :func:`open_media`. ``waiting`` is called now and then while a picture is waited for; it may raise."""
+        ...
+
+
+def open_here(path: Path, *, limits: Limits, waiting: Callable[[], None]) -> Media:
+    """Decode in this thread, which cannot do anything else meanwhile."""
+    del waiting
+    return open_media(path, limits=limits)
 
 
 def ignore(event: Event) -> None:
@@ -99,6 +115,7 @@ class Pipeline:
         batch_size: int = 8,
         max_faces: int = 12,
         limits: Limits | None = None,
+        opener: Opener = open_here,
     ) -> None:
         self.spec = spec
         self._classifier = classifier
@@ -107,6 +124,7 @@ class Pipeline:
         self._batch_size = batch_size
         self._max_faces = max_faces
         self._limits = limits or Limits()
+        self._open = opener
 
     def run(self, path: Path, on_event: Listener = ignore) -> AnalysisResult:
         """Analyse one file.
@@ -129,7 +147,7 @@ class Pipeline:
     def _analyse(self, path: Path, run: _Run) -> AnalysisResult:
         with run.watch("total"):
             with run.watch("probe"):
-                media = open_media(path, limits=self._limits)
+                media = self._open(path, limits=self._limits, waiting=lambda: run.listener(Waiting()))
             with media:
                 run.kind = media.info.kind
                 self._score_media(media, run)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from fractions import Fraction
 from typing import Final, NamedTuple
 
@@ -64,6 +65,12 @@ EXIF_ORIENTATIONS: Final = {
 }
 
 
+def check_memory(error: FFmpegError) -> None:
+    """Raise MemoryError for what failed for want of it: no fault of the file, and no damaged frame."""
+    if error.errno == errno.ENOMEM:
+        raise MemoryError("FFmpeg could not allocate memory") from error
+
+
 def image_pixels(picture: Image.Image) -> RGBImage:
     """Any Pillow mode as RGB uint8 (height, width, 3)."""
     if picture.mode.startswith("I"):  # 16-bit grey, which Pillow would clip at 255 instead of scaling
@@ -120,6 +127,7 @@ class FrameConverter:
                 frame, *fitted, "rgb24", src_colorspace=Colorspace.ITU709 if untagged_hd else None, threads=1
             )
         except FFmpegError as error:
+            check_memory(error)
             message = f"The video's pixel format {frame.format.name} cannot be read. Convert it to MP4 (H.264)."
             raise MediaError(ErrorCode.UNSUPPORTED_CODEC, message) from error
         image: RGBImage = np.asarray(rgb.to_ndarray(), dtype=np.uint8)

@@ -242,4 +242,9 @@ class Scored:
     points: tuple[tuple[float, float], ...]
 
 
-Event = Progress | Scored
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Nothing new: a picture takes its time to be decoded. Told so that a listener can say "alive", or stop it."""
+
+
+Event = Progress | Scored | Waiting

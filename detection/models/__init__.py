@@ -13,6 +13,7 @@ from detection.models.analysis import (
     may_review,
     upload_path,
 )
+from detection.models.dead_letters import DeadLetter
 from detection.models.programs import DailyUse, IdempotentRequest
 from detection.models.retention import DeletionReason, DeletionReceipt, Lease, RetentionChoice
 from detection.models.review import (
@@ -34,6 +35,7 @@ from detection.models.webhooks import (
     WebhookEndpointQuerySet,
     WebhookEvent,
     all_events,
+    new_sealed_secret,
     new_secret,
 )
 
@@ -46,6 +48,7 @@ __all__ = [
     "AuditEntry",
     "CallbackKey",
     "DailyUse",
+    "DeadLetter",
     "Decision",
     "DeletionReason",
     "DeletionReceipt",
@@ -70,6 +73,7 @@ __all__ = [
     "choices",
     "decision",
     "may_review",
+    "new_sealed_secret",
     "new_secret",
     "upload_path",
 ]

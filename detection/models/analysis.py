@@ -39,6 +39,7 @@ LABELS: dict[str, Promise] = {
     ErrorCode.MODEL_UNAVAILABLE: _("model unavailable"),
     ErrorCode.OUT_OF_MEMORY: _("out of memory"),
     ErrorCode.TIMED_OUT: _("timed out"),
+    ErrorCode.DISK_FULL: _("disk full"),
     ErrorCode.INTERNAL_ERROR: _("internal error"),
 }
 
@@ -249,6 +250,13 @@ class Analysis(models.Model):
     @property
     def is_active(self) -> bool:
         return self.status in self.ACTIVE
+
+    @property
+    def waits_for(self) -> str:
+        """``queue`` if the queue did not take it (the sweeper sends it), ``worker`` if it did, else empty."""
+        if self.status != self.Status.QUEUED:
+            return ""
+        return "queue" if self.sent_at is None else "worker"
 
     @property
     def percent(self) -> int:

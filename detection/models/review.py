@@ -188,6 +188,9 @@ class AuditEntry(models.Model):
         CONSENT = "consent", _("changed consent")
         EXPORT = "export", _("exported for training")
         ERASE = "erase", _("deleted an account")
+        RESEND = "resend", _("sent a message again")
+        DISMISS = "dismiss", _("dismissed a message")
+        RIGHTS = "rights", _("changed rights")
 
     class Role(models.TextChoices):
         USER = "user", _("user")

@@ -13,6 +13,7 @@ from django.db import models
 from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 
+from config import sealing
 from detection.models.analysis import Analysis
 
 
@@ -21,27 +22,47 @@ def new_secret() -> str:
     return "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
 
 
+def new_sealed_secret() -> str:
+    return sealing.seal(new_secret())
+
+
 class SigningKey(models.Model):
-    """A secret that deliveries are signed with. Kept as it is: signing needs it, a hash would not do."""
+    """A secret that deliveries are signed with. Signing needs it as it is, so it is sealed: a hash would not do.
+
+    ``secret`` reads and writes the column ``sealed_secret``. Reading raises ``sealing.CannotUnseal``.
+    """
 
     OVERLAP = timedelta(days=1)
 
-    secret = models.CharField(max_length=100, default=new_secret, editable=False)
-    previous_secret = models.CharField(max_length=100, blank=True, editable=False)
+    sealed_secret = models.CharField(max_length=255, default=new_sealed_secret, editable=False)
+    sealed_previous_secret = models.CharField(max_length=255, blank=True, editable=False)
     previous_until = models.DateTimeField(null=True, editable=False)
 
     class Meta:
         abstract = True
 
+    @property
+    def secret(self) -> str:
+        return sealing.unseal(self.sealed_secret)
+
     def secrets(self, now: datetime) -> list[str]:
         """Those to sign with: the newest first, and for a day after a change the one before."""
         overlap = self.previous_until is not None and now < self.previous_until
-        return [self.secret, self.previous_secret] if overlap else [self.secret]
+        return [self.secret, sealing.unseal(self.sealed_previous_secret)] if overlap else [self.secret]
 
     def rotate(self, now: datetime) -> None:
-        self.previous_secret, self.secret = self.secret, new_secret()
-        self.previous_until = now + self.OVERLAP
-        self.save(update_fields=["secret", "previous_secret", "previous_until"])
+        """A new secret. One that cannot be read any more signs nothing, so it does not sign along either."""
+        self.previous_until = now + self.OVERLAP if sealing.is_readable(self.sealed_secret) else None
+        self.sealed_previous_secret = self.sealed_secret if self.previous_until else ""
+        self.sealed_secret = new_sealed_secret()
+        self.save(update_fields=["sealed_secret", "sealed_previous_secret", "previous_until"])
+
+    def reseal(self) -> None:
+        """Seal what is stored with the site's present key. Raises CannotUnseal."""
+        self.sealed_secret = sealing.reseal(self.sealed_secret)
+        if self.sealed_previous_secret:
+            self.sealed_previous_secret = sealing.reseal(self.sealed_previous_secret)
+        self.save(update_fields=["sealed_secret", "sealed_previous_secret"])
 
 
 class CallbackKey(SigningKey):

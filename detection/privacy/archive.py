@@ -78,7 +78,7 @@ class AuditTable(Table):
             yield from found.order_by("pk").values(*fields).iterator(chunk_size=ROWS)
 
 
-SIGNING = frozenset({"secret", "previous_secret"})
+SIGNING = frozenset({"sealed_secret", "sealed_previous_secret"})
 TABLES = (
     Table("account", User, "pk", frozenset({"password"})),
     Table("roles", Group, "user"),

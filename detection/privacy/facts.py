@@ -8,9 +8,8 @@ from typing import Any
 from django.conf import settings
 from django.template.defaultfilters import filesizeformat
 
-from detection import open_access, quota
+from detection import open_access, quota, storage
 from detection.reports.lifetimes import span
-from detection.retention import storage
 from detection.webhooks import delivery
 
 CONSOLE = "django.core.mail.backends.console.EmailBackend"

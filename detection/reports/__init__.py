@@ -9,7 +9,7 @@ from typing import Any
 from django.conf import settings
 from django.urls import reverse
 
-from detection import retention, selectors
+from detection import retention, selectors, storage
 from detection.models import Analysis, FaceScore, FaceTrack
 from detection.reports import lifetimes, reviews, words
 
@@ -35,6 +35,7 @@ def analysis_summary(analysis: Analysis) -> Json:
         "id": str(analysis.pk),
         "external_id": analysis.external_id,
         "status": analysis.status,
+        "waits_for": analysis.waits_for or None,
         "created_at": analysis.created_at.isoformat(),
         "started_at": analysis.started_at and analysis.started_at.isoformat(),
         "finished_at": analysis.finished_at and analysis.finished_at.isoformat(),
@@ -69,6 +70,7 @@ def submitted(analysis: Analysis, absolute: Callable[[str], str], *, reused: boo
         "id": str(analysis.pk),
         "external_id": analysis.external_id,
         "status": analysis.status,
+        "waits_for": analysis.waits_for or None,
         "sha256": analysis.upload.sha256,
         "eta_seconds": selectors.expected_seconds() if analysis.is_active else None,
         "reused": reused,
@@ -94,13 +96,18 @@ def report_name(analysis: Analysis, extension: str) -> str:
     return f"veriframe-{PurePath(analysis.upload.name).stem[:80]}-{str(analysis.pk)[:8]}.{extension}"
 
 
-def stored_picture(analysis: Analysis, url: str | None) -> Path | None:
-    """The file behind a picture's address in the payload; None if there is none, or if it is gone."""
+def stored_picture(analysis: Analysis, url: str | None) -> Path | bytes | None:
+    """What is behind a picture's address in the payload; None if there is nothing, or if it is gone."""
     if url is None:
         return None
     start = file_url(analysis, "source").removesuffix("source")
-    path = Path(settings.MEDIA_ROOT, analysis.folder, url.removeprefix(start))
-    return path if path.is_file() else None
+    picture = storage.store().picture(analysis, url.removeprefix(start))
+    if isinstance(picture, Path):
+        return picture if picture.is_file() else None
+    try:
+        return picture.read_bytes()
+    except FileNotFoundError:
+        return None
 
 
 def file_url(analysis: Analysis, name: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from functools import cache
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -310,7 +311,8 @@ def _lane(document: Document, payload: Json, track: Json) -> None:
 
 def _gallery(document: Document, analysis: Analysis, payload: Json) -> None:
     """The worst flagged faces, each as the network saw it and with its heat map."""
-    faces = [face for face in figures.worst_first(payload["result"]) if stored_picture(analysis, face["crop_url"])]
+    there = (face for face in figures.worst_first(payload["result"]) if stored_picture(analysis, face["crop_url"]))
+    faces = list(islice(there, MOST_PICTURES))  # no more are looked for: each may lie far away
     if not faces:
         return
     document.heading(_("Flagged frames, worst first"), needs=50)
@@ -318,7 +320,7 @@ def _gallery(document: Document, analysis: Analysis, payload: Json) -> None:
         _("Left the face, right the same with the heat map: warm areas speak for manipulation."), 9, colour=SOFT
     )
     side = (WIDTH - 8) / 6
-    for place, face in enumerate(faces[:MOST_PICTURES]):
+    for place, face in enumerate(faces):
         if place % 3 == 0:
             if place:
                 document.set_y(document.get_y() + side + 9)

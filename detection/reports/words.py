@@ -76,6 +76,7 @@ ERRORS: dict[str, Promise] = {
     ErrorCode.MODEL_UNAVAILABLE: _("The detector could not be loaded on this server."),
     ErrorCode.OUT_OF_MEMORY: _("There was not enough memory to analyse this file. A smaller version of it may work."),
     ErrorCode.TIMED_OUT: _("The analysis took too long and was given up. A shorter or smaller file may work."),
+    ErrorCode.DISK_FULL: _("The server had no room left for its findings. The file is not to blame: try again later."),
     ErrorCode.INTERNAL_ERROR: _("Something went wrong on our side. It was written to the server's log."),
 }
 

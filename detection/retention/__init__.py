@@ -25,7 +25,7 @@ from detection.retention.periods import (
     usual,
     why_gone,
 )
-from detection.retention.storage import remove_folder
+from detection.storage import remove_folder
 
 __all__ = [
     "checked",

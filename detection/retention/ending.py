@@ -19,9 +19,9 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from accounts.models import User
+from detection import storage
 from detection.models import Analysis, DeletionReason, DeletionReceipt, Dispute, FaceScore, FaceTrack, Upload
 from detection.problems import Refused
-from detection.retention import storage
 from detection.retention.periods import file_due, lock_owner, locked
 
 logger = logging.getLogger(__name__)
@@ -72,13 +72,13 @@ def delete_pictures(analysis_id: uuid.UUID, *, reason: DeletionReason) -> bool:
         due = [row.pictures_expire_at, upload.media_held_until]
         if reason == DeletionReason.EXPIRED and (due[0] is None or any(when and when > now for when in due)):
             return False
-        if reason == DeletionReason.MISSING and storage.exists(row.folder):
+        if reason == DeletionReason.MISSING and storage.store().has_folder(row.folder):
             return False
         row.pictures_deleted_at = now
         row.save(update_fields=["pictures_deleted_at"])
         FaceTrack.objects.filter(analysis=row, has_thumbnail=True).update(has_thumbnail=False)
         FaceScore.objects.filter(track__analysis=row, has_pictures=True).update(has_pictures=False)
-        size = storage.size_of(row.folder)
+        size = storage.store().size_of(row.folder)
         if size:
             receipt(What.PICTURES, upload, reason, analysis_id=row.pk, size=size)
         # On commit, as the file above.
@@ -96,8 +96,9 @@ def remove_pictures(analysis_id: uuid.UUID, folder: str) -> None:
         row = Analysis.objects.select_for_update().filter(pk=analysis_id).first()
         if row is not None and row.pictures_deleted_at is None:
             return
-        trash = storage.to_trash(folder)  # while the row is locked, so that no new run puts pictures there first
-    storage.burn(trash)
+        # While the row is locked, so that no new run puts pictures there first.
+        burn = storage.store().set_aside(folder)
+    burn()
 
 
 def receipt(

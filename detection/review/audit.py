@@ -20,6 +20,7 @@ def record(
     action: AuditEntry.Action,
     about: Analysis | str,
     *,
+    id_: str = "",
     actor: User | None = None,
     role: AuditEntry.Role | None = None,
     before: dict[str, Any] | None = None,
@@ -28,11 +29,11 @@ def record(
     """Write one entry; inside the transaction of what it tells of.
 
     Args:
-        about: the analysis, or in words what else it is about.
+        about: the analysis, or in words what else it is about; then ``id_`` may say which.
         actor: staff who did it. A user who acts on what is his own is told by ``role`` alone.
         before, after: what changed. Verdicts, dates and numbers: never what somebody wrote.
     """
-    kind, id_ = ("analysis", str(about.pk)) if isinstance(about, Analysis) else (about, "")
+    kind, id_ = ("analysis", str(about.pk)) if isinstance(about, Analysis) else (about, id_)
     AuditEntry(
         at=timezone.now(),
         actor=actor,
@@ -43,6 +44,20 @@ def record(
         before=before or {},
         after=after or {},
     ).save()
+
+
+def note_rights(*, kind: str, id_: int, by: User | None, before: dict[str, Any], after: dict[str, Any]) -> None:
+    """Somebody's rights, or a group's, were changed (``settings.RIGHTS_LOG``); only what differs is written down.
+
+    Args:
+        kind: ``account`` or ``group``; ``id_`` is its number, which leads nowhere once it is deleted.
+        by: the administrator; None: by a command on the machine itself.
+    """
+    changed = {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
+    if not changed:
+        return
+    was, is_now = ({name: rights[name] for name in changed if name in rights} for rights in (before, after))
+    record(Action.RIGHTS, kind, id_=str(id_), actor=by, before=was, after=is_now)
 
 
 def role_of(actor: User | None) -> AuditEntry.Role:

@@ -7,16 +7,19 @@ OpenCV.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final
 
 from django.conf import settings
 
+from detection import storage
 from detection.engine.types import Verdict
 from detection.models import Analysis, FaceScore, Upload
 from detection.review import audit
@@ -38,6 +41,23 @@ class Export:
     left_out: Counter[str] = field(default_factory=Counter)
 
 
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """Something to cut faces out of, and what it is of."""
+
+    medium: Medium
+    file: storage.Stored
+    analysis: Analysis
+
+    def fetch(self) -> None:
+        """Have it on this machine, alone: those before it are done."""
+        if isinstance(self.file, storage.Remote):
+            for path in self.medium.path.parent.iterdir():
+                path.unlink()
+            with contextlib.suppress(FileNotFoundError):  # deleted since it was listed; whoever opens it says so
+                self.medium.path.write_bytes(self.file.read_bytes())
+
+
 def export(output: Path) -> Export:
     """Write manifest and crops of everything that is decided and allowed.
 
@@ -50,25 +70,28 @@ def export(output: Path) -> Export:
     if output.exists() and any(output.iterdir()):
         raise FileExistsError(f"{output} is not empty")
     left_out: Counter[str] = Counter()
-    media: list[Medium] = []
-    shown_in: dict[str, Analysis] = {}
-    for analysis in _decided(left_out):
-        found = _media(analysis, left_out)
-        media += found
-        shown_in |= {medium.source: analysis for medium in found}
-    used: set[Analysis] = set()
+    with TemporaryDirectory() as copies:
+        found = {
+            source.medium.source: source
+            for analysis in _decided(left_out)
+            for source in _sources(analysis, left_out, Path(copies))
+        }
+        used: set[Analysis] = set()
 
-    def still_allowed(medium: Medium) -> bool:
-        """Others take hours, in which its user may have taken the permission back, or all of it away."""
-        analysis = shown_in[medium.source]
-        allowed = Upload.objects.filter(pk=analysis.upload_id, consented_at__isnull=False).exists()
-        if allowed and analysis not in used:
-            used.add(analysis)
-            audit.record(audit.Action.EXPORT, analysis, after={"verdict": analysis.reviewed_verdict})
-        return allowed
+        def still_allowed(medium: Medium) -> bool:
+            """Others take hours, in which its user may have taken the permission back, or all of it away."""
+            analysis = found[medium.source].analysis
+            allowed = Upload.objects.filter(pk=analysis.upload_id, consented_at__isnull=False).exists()
+            if allowed and analysis not in used:
+                used.add(analysis)
+                audit.record(audit.Action.EXPORT, analysis, after={"verdict": analysis.reviewed_verdict})
+            if allowed:
+                found[medium.source].fetch()
+            return allowed
 
-    summary = prepare_media(media, output, options=OPTIONS, still_wanted=still_allowed)
-    left_out["no consent"] += len(set(shown_in.values()) - used)
+        media = [source.medium for source in found.values()]
+        summary = prepare_media(media, output, options=OPTIONS, still_wanted=still_allowed)
+    left_out["no consent"] += len({source.analysis for source in found.values()} - used)
     return Export(summary, len(used), +left_out)
 
 
@@ -87,7 +110,7 @@ def _decided(left_out: Counter[str]) -> Iterator[Analysis]:
             yield analysis
 
 
-def _media(analysis: Analysis, left_out: Counter[str]) -> list[Medium]:
+def _sources(analysis: Analysis, left_out: Counter[str], copies: Path) -> list[_Source]:
     """What faces can be cut out of; nothing, with the reason counted, where there is no such thing or no label."""
     label = LABELS.get(Verdict(analysis.reviewed_verdict))
     if label is None:
@@ -96,20 +119,21 @@ def _media(analysis: Analysis, left_out: Counter[str]) -> list[Medium]:
     if label and analysis.tracks.count() > 1:
         left_out["several people, and which is manipulated was not said"] += 1
         return []
-    upload = analysis.upload
-    source = _pseudonym(f"export-upload-{upload.pk}")
-    if upload.media_deleted_at is None and Path(upload.file.path).is_file():
-        return [_medium(upload, label, FILES, Path(upload.file.path), source)]
-    crops = [_medium(upload, label, CROPS, path, f"{source}-{path.stem}") for path in _kept_crops(analysis)]
+    name = _pseudonym(f"export-upload-{analysis.upload_id}")
+    file = storage.source(analysis.upload)
+    if analysis.upload.media_deleted_at is None and file.exists():
+        return [_source(analysis, label, FILES, file, name, copies)]
+    crops = [_source(analysis, label, CROPS, crop, f"{name}-{n}", copies) for n, crop in _kept_crops(analysis)]
     if not crops:
         left_out["file and crops are deleted"] += 1
     return crops
 
 
-def _medium(upload: Upload, label: int, dataset: str, path: Path, source: str) -> Medium:
-    group = _pseudonym(f"export-{upload.user_id}")
+def _source(analysis: Analysis, label: int, dataset: str, file: storage.Stored, name: str, copies: Path) -> _Source:
+    path = copies / name if isinstance(file, storage.Remote) else file
+    group = _pseudonym(f"export-{analysis.upload.user_id}")
     split = "val" if in_validation(f"{FILES}/{group}") else "train"
-    return Medium(path, label, dataset, METHODS[label], split, group, source)
+    return _Source(Medium(path, label, dataset, METHODS[label], split, group, name), file, analysis)
 
 
 def _pseudonym(name: str) -> str:
@@ -119,8 +143,9 @@ def _pseudonym(name: str) -> str:
     return hmac.digest(settings.SECRET_KEY.encode(), name.encode(), hashlib.sha256).hex()[:16]
 
 
-def _kept_crops(analysis: Analysis) -> list[Path]:
-    """Crops of the person who is seen most often, evenly over the video, as many as are taken of a file.
+def _kept_crops(analysis: Analysis) -> list[tuple[int, storage.Stored]]:
+    """Crops, with their numbers, of the person who is seen most often, evenly over the video, as many as are taken of a
+    file.
 
     Faces that were smaller than what the training keeps were enlarged for the network and are left out.
     """
@@ -130,5 +155,5 @@ def _kept_crops(analysis: Analysis) -> list[Path]:
         tracks.setdefault(track, []).append(number)
     numbers = max(tracks.values(), key=len, default=[])
     step = max(1, -(-len(numbers) // OPTIONS.frames))
-    folder = Path(settings.MEDIA_ROOT, analysis.folder, "faces")
-    return [path for number in numbers[::step] if (path := folder / f"{number}.jpg").is_file()]
+    crops = ((number, storage.store().picture(analysis, f"faces/{number}.jpg")) for number in numbers[::step])
+    return [(number, crop) for number, crop in crops if crop.exists()]

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
 
-import dramatiq
 from django.conf import settings
 from django.db.models import Count, Min, Q
 from django.db.models.functions import TruncDate
 from django.utils import timezone
-from redis.exceptions import RedisError
 
+from config import signs
+from detection import dead_letters
 from detection.engine.types import Verdict
 from detection.models import Analysis, Decision, Dispute, ReviewCase, WebhookDelivery, decision
 from detection.review import queue
@@ -120,7 +120,7 @@ def waiting() -> dict[str, Any]:
 
 
 def work() -> dict[str, Any]:
-    """What analyses wait or run, what is not sent yet, and how many workers there are (None: nobody knows)."""
+    """What analyses wait or run, what is not sent yet, how many workers there are and which (None: nobody knows)."""
     now = timezone.now()
     active = Analysis.objects.aggregate(
         queued=Count("pk", filter=Q(status=Analysis.Status.QUEUED)),
@@ -131,16 +131,18 @@ def work() -> dict[str, Any]:
     deliveries = WebhookDelivery.objects.filter(status=WebhookDelivery.Status.PENDING).count()
     oldest: datetime | None = active.pop("oldest")
     minutes = None if oldest is None else (now - oldest).total_seconds() / 60
-    return {**active, "oldest_minutes": minutes, "deliveries": deliveries, "workers": _workers()}
+    there = signs.workers()
+    return {
+        **active,
+        "oldest_minutes": minutes,
+        "deliveries": deliveries,
+        "given_up": dead_letters.waiting(),
+        "workers": _alive(there),
+        "processes": there,
+    }
 
 
-def _workers() -> int | None:
-    """Processes at the queue in the last minute, as Dramatiq's Redis broker notes them; one where all is in one."""
+def _alive(there: list[signs.Sign] | None) -> int | None:
     if settings.EMBEDDED:
-        return 1
-    broker: Any = dramatiq.get_broker()
-    try:
-        alive = timezone.now().timestamp() * 1000 - broker.heartbeat_timeout
-        return int(broker.client.zcount(f"{broker.namespace}:__heartbeats__", alive, "+inf"))
-    except RedisError:
-        return None
+        return 1  # all is in one process
+    return None if there is None else sum(not sign.is_silent for sign in there)

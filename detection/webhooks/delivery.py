@@ -22,6 +22,9 @@ from dramatiq.middleware import TimeLimitExceeded
 from redis.exceptions import RedisError
 from standardwebhooks import Webhook
 
+from config import log
+from config.sealing import CannotUnseal
+from detection import metrics
 from detection.models import CallbackKey, WebhookDelivery, WebhookDeliveryQuerySet, WebhookEndpoint, WebhookEvent
 from detection.webhooks import guarded
 from detection.webhooks.guarded import NotAllowed, NotSent
@@ -76,13 +79,16 @@ def _enqueue(delivery_id: uuid.UUID, delay: timedelta = timedelta(0)) -> bool:
     return True
 
 
-def sweep() -> int:
-    """Send again what is overdue, forget what is old. Returns how many were sent."""
+def sweep(*, forgotten: bool = False) -> int:
+    """Send again what is overdue, forget what is old. Returns how many were sent.
+
+    ``forgotten``: the queue has lost its messages.
+    """
     now = timezone.now()
     # What tells of a deleted analysis is kept no longer than it takes to tell it.
     told = Q(analysis=None) & ~Q(deliveries__status=Status.PENDING)
     WebhookEvent.objects.filter(Q(created_at__lt=now - KEPT) | told).delete()
-    unsent = Q(message_at=None) | Q(message_at__lt=now - RESEND_AFTER)
+    unsent = Q(message_at=None) | Q(message_at__lt=now if forgotten else now - RESEND_AFTER)
     overdue = _waiting().filter(unsent, next_try_at__lt=now - JUST_NOW)
     return sum(_resend(*row) for row in list(overdue.values_list("pk", "message_at")))
 
@@ -112,6 +118,12 @@ def attempt(delivery_id: uuid.UUID) -> None:
     row = WebhookDelivery.objects.select_related("event", "endpoint").filter(pk=delivery_id).first()
     if row is None:
         return  # deleted in this very moment
+    with log.about(row.event.analysis_id):
+        _make(row)
+
+
+def _make(row: WebhookDelivery) -> None:
+    """The attempt itself."""
     if row.attempts > len(BACKOFF) + 1:
         # Whoever made the last attempt died of it without a word: the next one would, too.
         _conclude(row, None, row.note)
@@ -126,6 +138,9 @@ def attempt(delivery_id: uuid.UUID) -> None:
                 note = _("Redirects are not followed.")
         except (NotAllowed, NotSent) as error:
             note = str(error)
+        except CannotUnseal as error:
+            logger.error("delivery %s: %s", row.pk, error)
+            note = _("The secret to sign with cannot be read any more. Make a new one.")
         except TimeLimitExceeded:
             note = _("There was no answer in time.")
     _conclude(row, code, note)
@@ -160,7 +175,9 @@ def _conclude(row: WebhookDelivery, code: int | None, note: str) -> None:
     mine = WebhookDelivery.objects.filter(pk=row.pk, status=Status.PENDING, attempts=row.attempts)
     if not mine.update(**values):
         return
-    logger.info("delivery %s: attempt %d, %s %s", row.pk, row.attempts, code or "no answer", note[:100] if wait else "")
+    metrics.WEBHOOKS.labels(values.get("status", "retried")).inc()
+    # Without the note: a receiver may answer with what it was sent.
+    logger.info("delivery %s: attempt %d, %s", row.pk, row.attempts, code or "no answer")
     if wait is not None:
         send(row.pk, delay=wait)
     elif row.endpoint is not None:

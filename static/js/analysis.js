@@ -43,6 +43,7 @@ function watch(root, report) {
 function showProgress(root, state) {
   const percent = Math.round(state.percent ?? 0);
   const stage = state.status === "queued" ? "queued" : state.stage || "probing";
+  if (state.status !== "queued") root.querySelector("#unsent")?.remove();
   root.querySelector("#stage").textContent = text(`stage.${stage}`);
   root.querySelector("#progress").value = percent;
   root.querySelector("#percent").textContent = `${percent} %`;

@@ -4,8 +4,11 @@ export class Player {
   constructor(root, video, onTime) {
     this.video = video;
     this.onTime = onTime;
+    this.again = false; // the video was loaded a second time, and has not played since
     this.sent = null; // where the player was sent and has not arrived yet
     video.addEventListener("play", () => this.run());
+    video.addEventListener("playing", () => (this.again = false));
+    video.addEventListener("seeked", () => (this.again = false));
     for (const name of ["timeupdate", "seeked", "loadeddata", "pause"]) video.addEventListener(name, () => this.tell());
     video.addEventListener("error", () => this.failed(root));
     if (video.error) this.failed(root);
@@ -52,7 +55,24 @@ export class Player {
   }
 
   failed(root) {
+    if (this.video.error?.code === MediaError.MEDIA_ERR_NETWORK && !this.again) return this.reload();
     root.querySelector("#video-error").hidden = false;
+  }
+
+  /** Where a file lies elsewhere, the address that we were sent on to is good for some minutes: ask for another one. */
+  reload() {
+    const { currentTime, paused } = this.video;
+    const time = this.sent ?? currentTime;
+    this.again = true;
+    this.video.load();
+    this.video.addEventListener(
+      "loadedmetadata",
+      () => {
+        this.video.currentTime = time;
+        if (!paused) this.video.play().catch((error) => console.warn("Playing was interrupted:", error));
+      },
+      { once: true },
+    );
   }
 }
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
+import time_machine
 from allauth.account.models import EmailAddress
 from allauth.mfa.models import Authenticator
 from allauth.usersessions.models import UserSession
@@ -271,3 +273,130 @@ def test_of_a_session_that_goes_on_everything_is_kept(ann_client: Client, ann: U
     forget_ended()
     assert who(ann_client) == ann
     assert UserSession.objects.get().user == ann
+
+
+def test_a_session_ends_when_nobody_uses_it(ann_client: Client, settings: LazySettings):
+    with time_machine.travel(timezone.now() + timedelta(seconds=settings.SESSION_COOKIE_AGE + 60), tick=False):
+        assert not who(ann_client).is_authenticated
+
+
+def test_one_that_is_used_goes_on_but_not_for_ever(ann_client: Client, ann: User, settings: LazySettings):
+    begin, day = timezone.now(), timedelta(days=1)
+    for days in range(1, settings.SESSION_LONGEST // 86400):
+        with time_machine.travel(begin + days * day, tick=False):
+            cache.clear()  # locmem counts with time.time() as well; so that it is the session that is tested
+            assert who(ann_client) == ann, f"after {days} days"
+    with time_machine.travel(begin + timedelta(seconds=settings.SESSION_LONGEST + 60), tick=False):
+        assert not who(ann_client).is_authenticated
+    assert not UserSession.objects.exists()
+
+
+# -- What is stored of it ---------------------------------------------------------------------------------------------
+
+
+def test_keys_of_second_factors_are_sealed(ann_client: Client, turn_on: Callable):
+    secret = turn_on(ann_client)
+    codes = ann_client.get("/accounts/2fa/recovery-codes/").context["unused_codes"]
+    stored = {factor.type: factor.data for factor in Authenticator.objects.all()}
+    assert secret not in str(stored)
+    assert not [code for code in codes if code in str(stored)]
+    assert stored["totp"]["secret"].startswith("sealed:")
+    assert stored["recovery_codes"]["seed"].startswith("sealed:")
+
+
+def test_a_factor_that_cannot_be_read_any_more_opens_nothing(
+    ann_client: Client, ann: User, turn_on: Callable, caplog: pytest.LogCaptureFixture
+):
+    """After the secret key was changed without keeping the old one; an administrator can take the factor away."""
+    secret = turn_on(ann_client)
+    Authenticator.objects.filter(type="totp").update(data={"secret": "sealed:nonsense"})
+    ann_client.post("/accounts/logout/")
+    sign_in(ann_client)
+    page = ann_client.post("/accounts/2fa/authenticate/", {"code": totp(secret)})
+    assert page.status_code == 200
+    assert page.context["form"].errors
+    assert not who(ann_client).is_authenticated
+    assert f"second factor of user {ann.pk}: a stored secret cannot be read" in caplog.text
+
+
+# -- E-mail that cannot be sent ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def no_mail(settings: LazySettings) -> None:
+    """A mail server that is not there."""
+    settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+    with socket.create_server(("127.0.0.1", 0)) as nobody:
+        settings.EMAIL_HOST, settings.EMAIL_PORT = nobody.getsockname()
+
+
+@pytest.mark.parametrize("email", ["ann@example.org", "nobody@example.org"])
+def test_a_mail_that_cannot_be_sent_is_said_and_the_log_names_nobody(
+    client: Client, ann: User, no_mail: None, caplog: pytest.LogCaptureFixture, email: str
+):
+    page = client.post("/accounts/password/reset/", {"email": email}, follow=True)
+    assert page.status_code == 200
+    assert "An e-mail could not be sent just now" in page.content.decode()
+    assert "not sent: ConnectionRefusedError" in caplog.text
+    assert email not in caplog.text
+
+
+def test_a_new_account_is_there_even_if_its_mail_is_not(client: Client, no_mail: None, settings: LazySettings):
+    settings.ACCOUNT_EMAIL_VERIFICATION = "mandatory"
+    data = {"email": "new@example.org", "password1": PASSWORD, "password2": PASSWORD}
+    page = client.post("/accounts/signup/", data, follow=True)
+    assert page.status_code == 200
+    assert "An e-mail could not be sent just now" in page.content.decode()
+    assert User.objects.filter(email="new@example.org").exists()
+
+
+# -- What a session is ------------------------------------------------------------------------------------------------
+
+
+def test_a_sign_in_begins_a_session_of_its_own(client: Client, ann: User):
+    """Whoever slipped somebody a session key before the sign-in knows nothing after it."""
+    session = client.session
+    session["planted"] = True
+    session.save()
+    before = session.session_key
+    sign_in(client)
+    after = client.session.session_key
+    assert after != before
+    assert not Session.objects.filter(session_key=before).exists()
+    assert len(after) == 32, "of 36 letters and digits: 165 bits"
+
+
+@pytest.mark.parametrize("planted", ["", "x", "0" * 32, "../../etc/passwd", "a" * 4000])
+def test_a_key_that_we_did_not_make_is_nobody(ann: User, planted: str):
+    client = Client()
+    client.cookies["sessionid"] = planted
+    assert not who(client).is_authenticated
+    sign_in(client)
+    assert client.session.session_key != planted
+
+
+def test_after_signing_out_the_key_opens_nothing(ann_client: Client, ann: User):
+    key = ann_client.session.session_key
+    ann_client.post("/accounts/logout/")
+    thief = Client()
+    thief.cookies["sessionid"] = key
+    assert not who(thief).is_authenticated
+    assert thief.get("/accounts/").status_code == 302
+
+
+@pytest.mark.parametrize("path", ["/", "/accounts/", "/analyses/", "/accounts/sessions/", "/accounts/tokens/"])
+def test_the_way_out_is_on_every_page(ann_client: Client, path: str):
+    assert 'action="/accounts/logout/"' in ann_client.get(path).content.decode()
+
+
+def test_a_reset_password_ends_the_sessions_of_whoever_knew_the_old_one(ann_client: Client, ann: User):
+    other = Client()
+    other.post("/accounts/password/reset/", {"email": ann.email})
+    form = other.get(link_in_mail(ann.email), follow=True).redirect_chain[-1][0]
+    other.post(form, {"password1": NEW, "password2": NEW})
+    assert not who(ann_client).is_authenticated
+
+
+def test_an_account_that_is_closed_is_out_at_once(ann_client: Client, ann: User):
+    User.objects.filter(pk=ann.pk).update(is_active=False)
+    assert not who(ann_client).is_authenticated

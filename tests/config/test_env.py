@@ -123,6 +123,7 @@ def boot(**values: str) -> subprocess.CompletedProcess[str]:
         ({"VERIFRAME_DEBUG": "1", "VERIFRAME_FRAMES": "0"}, "VERIFRAME_FRAMES: expected a whole number, 1 to 512"),
         ({"VERIFRAME_DEBUG": "1", "REDIS_URL": "localhost"}, "REDIS_URL: expected a URL like redis://"),
         ({"VERIFRAME_DEBUG": "1", "VERIFRAME_FACE_DETECTOR": "yunet"}, "VERIFRAME_YUNET_MODEL"),
+        ({"VERIFRAME_DEBUG": "1", "VERIFRAME_METRICS_PORT": "9464"}, "expected VERIFRAME_METRICS_TOKEN or"),
     ],
 )
 def test_the_boot_stops_with_a_sentence(values: dict[str, str], words: str):
@@ -154,7 +155,7 @@ def test_every_setting_of_the_site_is_documented_once():
 
     names = [variable.name for variable in env.variables]
     assert len(names) == len(set(names))
-    assert all(name.startswith("VERIFRAME_") or name in ("DATABASE_URL", "REDIS_URL") for name in names)
+    assert all(name.startswith("VERIFRAME_") or name in ("DATABASE_URL", "REDIS_URL", "RABBITMQ_URL") for name in names)
     assert all(variable.meaning.endswith(".") for variable in env.variables)
     table = markdown_table(env.variables)
     assert table.count("\n") == len(names) + 1

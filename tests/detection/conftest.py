@@ -14,6 +14,7 @@ from django.db import connection
 from django.test import AsyncClient, Client
 
 from accounts.models import User
+from detection import tasks
 from detection.models import AuditEntry
 from tests import factories
 
@@ -71,11 +72,12 @@ def async_client_of() -> Callable[[User], AsyncClient]:
 
 @pytest.fixture
 def queued() -> Callable[[], list[str]]:
-    """The ids in the messages that wait in the queue."""
+    """The ids in the messages that wait, those of pictures first."""
 
     def read() -> list[str]:
-        queue = dramatiq.get_broker().queues["analyses"]
-        return [dramatiq.Message.decode(data).args[0] for data in list(queue.queue)]
+        queues = dramatiq.get_broker().queues
+        waiting = [data for name in (tasks.IMAGES, tasks.VIDEOS) for data in list(queues[name].queue)]
+        return [dramatiq.Message.decode(data).args[0] for data in waiting]
 
     return read
 

@@ -61,6 +61,7 @@ OPEN = {
     "predict-slash",
     "health",
     "ready",
+    "metrics",  # by a token of its own
     "schema",
     "docs",
 }

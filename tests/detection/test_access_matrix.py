@@ -36,7 +36,7 @@ from django_dramatiq.models import Task
 
 from accounts import roles
 from accounts.models import User
-from detection import tasks
+from detection import dead_letters, tasks
 from detection.models import Analysis
 from detection.review import audit
 from tests import factories
@@ -94,6 +94,7 @@ predict-slash                              POST   401       in        in        
 predict-result                             GET    401       in        404       404       404
 health                                     GET    in        in        in        in        in
 ready                                      GET    in        in        in        in        in
+metrics                                    GET    404       404       404       404       404
 schema                                     GET    in        in        in        in        in
 docs                                       GET    in        in        in        in        in
 api:analysis-list                          GET    401       in        in        in        in
@@ -260,6 +261,13 @@ admin:detection_analysis_history           POST   login     login     login     
 admin:detection_analysis_delete            GET    login     login     login     403       in
 admin:detection_analysis_delete            POST   login     login     login     403       in
 admin:detection_analysis_change            GET    login     login     login     403       in
+admin:detection_deadletter_changelist      GET    login     login     login     403       in
+admin:detection_deadletter_changelist      POST   login     login     login     403       in
+admin:detection_deadletter_add             GET    login     login     login     403       403
+admin:detection_deadletter_history         GET    login     login     login     403       in
+admin:detection_deadletter_history         POST   login     login     login     403       in
+admin:detection_deadletter_delete          GET    login     login     login     403       403
+admin:detection_deadletter_change          GET    login     login     login     403       in
 admin:detection_upload_changelist          GET    login     login     login     403       in
 admin:detection_upload_changelist          POST   login     login     login     403       in
 admin:detection_upload_add                 GET    login     login     login     403       403
@@ -378,6 +386,7 @@ def analysis(people: dict[str, User | None], media_root: Path) -> Analysis:
     EmailAddress.objects.create(user=owner, email=owner.email)
     Authenticator.objects.create(user=owner, type=Authenticator.Type.TOTP, data={})
     Task.tasks.create_or_update_from_message(tasks.analyse.message(str(analysis.pk)), status=Task.STATUS_DONE)
+    dead_letters.record(actor="analyse", args=[str(analysis.pk)], tries=1, error=None)
     audit.record(audit.Action.CONSENT, analysis, role=audit.Role.USER)
     for name in FILES[1:]:
         path = media_root / analysis.folder / name

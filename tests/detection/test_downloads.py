@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from django.conf import LazySettings
 from django.http import HttpResponse
 from django.test import AsyncClient
 
@@ -152,14 +153,41 @@ async def test_a_file_that_is_gone_from_the_disk(client: AsyncClient, analysis: 
     assert (await client.get(f"/media/{analysis.pk}/source")).status_code == 404
 
 
-async def test_a_type_that_is_not_known_is_never_shown_in_the_page(client: AsyncClient, analysis: Analysis):
-    """Rows of an older version may hold types that are not taken any more."""
-    analysis.upload.mime = "text/html"
+@pytest.mark.parametrize("mime", ["text/html", "image/svg+xml", "application/xhtml+xml", "text/xml", ""])
+async def test_a_type_that_is_not_known_is_never_shown_in_the_page(client: AsyncClient, analysis: Analysis, mime: str):
+    """Rows of an older version may hold types that are not taken any more; these can carry scripts."""
+    analysis.upload.mime = mime
     await analysis.upload.asave()
     response = await client.get(f"/media/{analysis.pk}/source")
     assert response["Content-Type"] == "application/octet-stream"
     assert response["Content-Disposition"].startswith("attachment")
     await body(response)
+
+
+@pytest.fixture
+def strangers_client(stranger: User, async_client_of: Callable[[User], AsyncClient]) -> AsyncClient:
+    return async_client_of(stranger)
+
+
+async def test_with_nginx_in_front_it_only_points_to_what_may_be_read(
+    client: AsyncClient,
+    analysis: Analysis,
+    strangers_client: AsyncClient,
+    media_root: Path,
+    settings: LazySettings,
+):
+    """tests/config/test_proxy.py has the other half."""
+    settings.X_ACCEL = "/protected-media/"
+    address = f"/media/{analysis.pk}/source"
+    response = await client.get(address)
+    assert response["X-Accel-Redirect"] == f"/protected-media/{analysis.upload.file.name}"
+    assert (response.status_code, response.content) == (200, b"")
+    assert response["Content-Type"] == "video/mp4"
+    refused = await strangers_client.get(address)
+    assert (refused.status_code, refused.has_header("X-Accel-Redirect")) == (404, False)
+    (media_root / analysis.upload.file.name).unlink()
+    gone = await client.get(address)
+    assert (gone.status_code, gone.has_header("X-Accel-Redirect")) == (404, False)
 
 
 async def test_writing_methods_are_not_allowed(client: AsyncClient, analysis: Analysis):

@@ -5,6 +5,7 @@ The table is held to the code, and the code to the README (tests/test_docs.py): 
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +13,13 @@ from typing import Any
 
 import pytest
 from django.conf import LazySettings
+from django.db import OperationalError
 from django.test import Client
 from django.utils import timezone
 from dramatiq.middleware import TimeLimitExceeded
 
 from accounts.models import User
-from detection import readiness, runner
+from detection import readiness, runner, services
 from detection.api import account
 from detection.engine.errors import ErrorCode
 from detection.models import Analysis, IdempotentRequest
@@ -136,6 +138,24 @@ def not_ready(scene: Scene) -> Any:
     return answer
 
 
+def unavailable(scene: Scene) -> Any:
+    def away(*args: Any) -> None:
+        raise OperationalError("server closed the connection unexpectedly")
+
+    scene.monkeypatch.setattr(account.Me, "get", away)
+    answer = scene.client.get("/api/v1/me/")
+    assert int(answer["Retry-After"]) > 0
+    return answer
+
+
+def disk_full(scene: Scene) -> Any:
+    def full(*args: Any, **kwargs: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    scene.monkeypatch.setattr(services.HashedFile, "chunks", full)
+    return scene.send()
+
+
 PROVOKED: dict[str, Callable[[Scene], Any]] = {
     "missing_file": lambda scene: scene.client.post(LIST),
     "empty_file": lambda scene: scene.send(content=b""),
@@ -163,6 +183,8 @@ PROVOKED: dict[str, Callable[[Scene], Any]] = {
     "media_deleted": media_deleted,
     "server_error": server_error,
     "not_ready": not_ready,
+    "unavailable": unavailable,
+    "disk_full": disk_full,
 }
 
 
@@ -244,6 +266,11 @@ def raising(error: BaseException) -> Callable[[Scene], Any]:
     return lambda scene: analysed(scene, "face.jpg", factories.jpeg(), FakePipeline(between=between))
 
 
+def no_room_at_the_last_attempt(scene: Scene) -> Any:
+    scene.settings.ANALYSIS_ATTEMPTS = 1
+    return raising(OSError(errno.ENOSPC, "No space left on device"))(scene)
+
+
 FAILURES: dict[str, Callable[[Scene], Any]] = {
     "unreadable_media": unreadable_media,
     "unsupported_codec": unsupported_codec,
@@ -252,6 +279,7 @@ FAILURES: dict[str, Callable[[Scene], Any]] = {
     "model_unavailable": model_unavailable,
     "out_of_memory": raising(MemoryError()),
     "timed_out": raising(TimeLimitExceeded()),
+    "disk_full": no_room_at_the_last_attempt,
     "internal_error": raising(RuntimeError("a bug")),
 }
 

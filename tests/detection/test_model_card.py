@@ -170,7 +170,7 @@ def test_facts_about_another_file_are_not_told(client: Client, weights: Path):
     assert "Known blind spots" not in words(client)
 
 
-def test_plots_are_shown_with_their_facts_only(client: Client, weights: Path):
+def test_plots_are_shown_with_their_facts_only(client: Client, weights: Path, settings: LazySettings):
     (weights / "plots").mkdir()
     (weights / "plots" / "roc.svg").write_text('<svg xmlns="http://www.w3.org/2000/svg"/>')
     assert "/model/plots/roc.svg" not in client.get("/model/").content.decode()
@@ -178,5 +178,7 @@ def test_plots_are_shown_with_their_facts_only(client: Client, weights: Path):
     assert "/model/plots/roc.svg" in client.get("/model/").content.decode()
     response = client.head("/model/plots/roc.svg")
     assert (response.status_code, response["Content-Type"]) == (200, "image/svg+xml")
+    settings.X_ACCEL = "/protected-media/"  # nginx sends what lies in the media folder, which these do not
+    assert "X-Accel-Redirect" not in client.head("/model/plots/roc.svg")
     for name in ("scores", "registry", "secret"):
         assert client.get(f"/model/plots/{name}.svg").status_code == 404

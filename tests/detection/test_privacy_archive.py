@@ -31,6 +31,7 @@ ELSEWHERE = {
     "account.EmailConfirmation": "keys in use",
     "accounts.User_groups": "told by the roles",
     "accounts.User_user_permissions": "rights, given to staff only",
+    "detection.DeadLetter": "the site's record of its own failures: ids, an error's class, a place in the program",
     "detection.FaceTrack": "in the reports",
     "detection.FaceScore": "in the reports",
 }

@@ -146,8 +146,8 @@ def test_a_running_analysis_stops_and_leaves_nothing(owner: User, media_root: Pa
     analysis = factories.make_analysis(owner)
     claim = runner.Claim.take(analysis.pk)
     assert claim is not None
-    claim.work_folder.mkdir(parents=True)
-    (claim.work_folder / "half.jpg").write_bytes(b"half a face")
+    claim.attempt.folder.mkdir(parents=True)
+    (claim.attempt.folder / "half.jpg").write_bytes(b"half a face")
     erasure.erase(user=owner)
     with pytest.raises(runner.Cancelled):
         claim.write(frames_done=1)

@@ -17,8 +17,9 @@ from dramatiq.middleware import Shutdown, TimeLimitExceeded
 
 from detection import reports, runner, services, tasks
 from detection.engine.errors import ErrorCode, MediaError, ModelError
-from detection.models import Analysis
+from detection.models import Analysis, DeadLetter
 from tests import factories
+from tests.disks import small_disk
 from tests.fakes import FakePipeline
 
 pytestmark = pytest.mark.django_db
@@ -257,6 +258,7 @@ def test_a_bug_is_in_the_log_even_if_the_analysis_was_cancelled_meanwhile(caplog
     assert "had been taken away" in caplog.text
 
 
+@pytest.mark.django_db(transaction=True)  # the worker closes its connection
 @pytest.mark.parametrize("away", [OperationalError, InterfaceError])
 def test_a_database_that_is_away_is_not_blamed_on_the_file(away: type[Exception], stored: Callable[[], list[str]]):
     analysis = factories.make_analysis()
@@ -264,16 +266,71 @@ def test_a_database_that_is_away_is_not_blamed_on_the_file(away: type[Exception]
     def lose_the_database(frame: int) -> None:
         raise away("server closed the connection unexpectedly")
 
-    with pytest.raises(away):
+    with pytest.raises(dramatiq.Retry):
         runner.run(analysis.pk, engine=FakePipeline(between=lose_the_database))
     left = reload(analysis)
-    assert (left.status, left.error_code) == ("running", "")
+    assert (left.status, left.error_code, left.claim_token) == ("queued", "", None)
     assert stored() == [f"{left.upload_id}/source.jpg"]
 
-    Analysis.objects.filter(pk=analysis.pk).update(lease_until=timezone.now() - timedelta(seconds=1))
     runner.run(analysis.pk, engine=FakePipeline())
     done = reload(analysis)
     assert (done.status, done.attempts) == ("succeeded", 2)
+
+
+@pytest.mark.django_db(transaction=True)  # the worker closes its connection
+def test_a_worker_waits_for_the_database_and_then_hands_its_work_back(monkeypatch: pytest.MonkeyPatch):
+    """What it could do nothing about is no attempt."""
+    monkeypatch.setattr(runner, "PAUSE", 0.01)
+    hand_back, refusals = runner.Claim.hand_back, [OperationalError("starting up")] * 3
+
+    def at_the_fourth_time(claim: runner.Claim, **options: bool) -> None:
+        if refusals:
+            raise refusals.pop()
+        hand_back(claim, **options)
+
+    monkeypatch.setattr(runner.Claim, "hand_back", at_the_fourth_time)
+    analysis = factories.make_analysis()
+
+    def lose_the_database(frame: int) -> None:
+        raise OperationalError("server closed the connection unexpectedly")
+
+    with pytest.raises(dramatiq.Retry):
+        runner.run(analysis.pk, engine=FakePipeline(between=lose_the_database))
+    back = reload(analysis)
+    assert (back.status, back.attempts) == ("queued", 0)
+
+
+@pytest.mark.django_db(transaction=True)  # the worker closes its connection
+def test_a_worker_does_not_wait_for_the_database_for_ever(monkeypatch: pytest.MonkeyPatch):
+    """The lease runs out then, and the sweep sends the analysis again."""
+    monkeypatch.setattr(runner, "PATIENCE", -1.0)
+    analysis = factories.make_analysis()
+
+    def lost(*args: object, **options: bool) -> None:
+        raise OperationalError("server closed the connection unexpectedly")
+
+    monkeypatch.setattr(runner.Claim, "hand_back", lost)
+    with pytest.raises(OperationalError):
+        runner.run(analysis.pk, engine=FakePipeline(between=lost))
+    assert reload(analysis).status == "running"
+
+
+def test_a_full_disk_is_tried_again_and_then_said(settings: LazySettings, media_root: Path, stored):
+    """A real one, of 64 KiB: the pictures do not fit."""
+    settings.ANALYSIS_ATTEMPTS = 2
+    with small_disk(media_root):
+        analysis = factories.make_analysis()
+        with pytest.raises(dramatiq.Retry) as retry:
+            runner.run(analysis.pk, engine=FakePipeline(frames=200))
+        again = reload(analysis)
+        assert (again.status, again.attempts, retry.value.delay) == ("queued", 1, runner.NO_ROOM_PAUSE)
+        assert stored() == [f"{analysis.upload_id}/source.jpg"]
+        runner.run(analysis.pk, engine=FakePipeline(frames=200))
+    failed = reload(analysis)
+    assert (failed.status, failed.error_code) == ("failed", "disk_full")
+    letter = DeadLetter.objects.get()
+    assert (letter.analysis, letter.tries, letter.error) == (analysis, 2, "OSError")
+    assert letter.place.startswith("detection/")
 
 
 def test_an_engine_that_cannot_be_built_is_a_failure():
@@ -311,6 +368,8 @@ def test_a_file_that_kills_its_workers_is_given_up(settings: LazySettings, media
     assert engine.runs == 0
     done = reload(analysis)
     assert (done.status, done.error_code) == ("failed", "internal_error")
+    letter = DeadLetter.objects.get()
+    assert (letter.actor, letter.analysis, letter.tries, letter.error) == ("analyse", analysis, 4, "WorkerLost")
     assert [path.name for path in (media_root / str(analysis.upload_id)).iterdir()] == ["source.jpg"]
 
 
@@ -351,7 +410,8 @@ def test_the_actor_runs_what_the_message_names(monkeypatch):
     try:
         services.send(analysis.pk)
         tasks.analyse.send(str(analysis.pk))
-        broker.join("analyses", timeout=20_000)
+        for queue in (tasks.IMAGES, tasks.VIDEOS):
+            broker.join(queue, timeout=20_000)
     finally:
         worker.stop()
     done = reload(analysis)
@@ -361,5 +421,18 @@ def test_the_actor_runs_what_the_message_names(monkeypatch):
 
 def test_the_actor_says_its_limits(settings: LazySettings):
     options = tasks.analyse.options
-    assert tasks.analyse.queue_name == "analyses"
+    assert tasks.analyse.queue_name == tasks.VIDEOS
     assert (options["max_retries"], options["time_limit"]) == (3, settings.ANALYSIS_TIME_LIMIT * 1000)
+
+
+def test_pictures_and_videos_wait_in_queues_of_their_own(settings: LazySettings, db: None):
+    """And what takes a picture too long is stopped sooner."""
+    picture, video = factories.make_analysis(), factories.make_analysis(upload=factories.make_upload(kind="video"))
+    for analysis in (video, picture):
+        services.send(analysis.pk)
+    queues = dramatiq.get_broker().queues
+    (of_picture,) = (dramatiq.Message.decode(data) for data in queues[tasks.IMAGES].queue)
+    (of_video,) = (dramatiq.Message.decode(data) for data in queues[tasks.VIDEOS].queue)
+    assert (of_picture.args, of_video.args) == ((str(picture.pk),), (str(video.pk),))
+    assert of_picture.options["time_limit"] == settings.ANALYSIS_IMAGE_TIME_LIMIT * 1000
+    assert "time_limit" not in of_video.options, "the actor's"

@@ -71,8 +71,9 @@ def test_nothing_is_left_when_the_disk_is_full(owner, media_root: Path, monkeypa
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(services.HashedFile, "chunks", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(Refused) as refused:
         services.submit(user=owner, upload=accepted)
+    assert (refused.value.code, refused.value.status) == ("disk_full", 507)
     assert not Upload.objects.exists()
     assert list(media_root.iterdir()) == []
 

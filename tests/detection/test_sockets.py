@@ -10,6 +10,7 @@ from asgiref.sync import sync_to_async
 from django.db import connections
 
 from accounts.models import User
+from config import layer
 from config.asgi import application
 from detection import progress, runner, selectors, services
 from detection.engine import media
@@ -30,11 +31,11 @@ async def as_worker(work: Callable[[], None]) -> None:
         finally:
             connections.close_all()
 
-    progress.set_server_loop(asyncio.get_running_loop())
+    layer.set_server_loop(asyncio.get_running_loop())
     try:
         await asyncio.to_thread(run)
     finally:
-        progress.set_server_loop(None)
+        layer.set_server_loop(None)
 
 
 async def opened(user: User, analysis: Analysis) -> Socket:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import pytest
 from django.conf import LazySettings
+from PIL import Image
 
 from detection import validators
 from detection.engine import formats
@@ -132,3 +134,21 @@ def test_a_picture_with_only_a_signature():
 )
 def test_names_are_made_safe_to_show(sent: str, shown: str):
     assert validators.clean_name(sent) == shown
+
+
+@pytest.mark.parametrize(
+    "options", [{"lossless": True}, {"lossless": False}, {"exif": b"Exif\0\0"}], ids=["VP8L", "VP8", "VP8X"]
+)
+@pytest.mark.parametrize("size", [(1, 1), (160, 96), (4097, 33)])
+def test_the_size_of_a_webp_is_read_as_pillow_reads_it(options: dict, size: tuple[int, int]):
+    """Without libwebp, which the web process shall not let a stranger feed."""
+    content = io.BytesIO()
+    Image.new("RGB", size, "teal").save(content, "WEBP", **options)
+    assert formats.webp_size(content.getvalue()[: formats.HEAD_BYTES]) == size
+
+
+@pytest.mark.parametrize(
+    "head", [b"RIFF\0\0\0\0WEBP", b"RIFF\0\0\0\0WEBPALPH" + bytes(20), b"RIFF\0\0\0\0WEBPVP8 " + bytes(20)]
+)
+def test_a_webp_that_does_not_begin_with_a_picture(head: bytes):
+    assert refused("cut.webp", head).code == "content_mismatch"

@@ -34,7 +34,8 @@ class Server:
         self.port = 0  # a free one at first, afterwards the same again
         self.process: subprocess.Popen[str] | None = None
         inherited = {k: v for k, v in os.environ.items() if not k.startswith("VERIFRAME_") or k in KEPT}
-        inherited.pop("REDIS_URL", None)
+        for name in ("REDIS_URL", "RABBITMQ_URL"):
+            inherited.pop(name, None)
         self.environment = {
             **inherited,
             "DJANGO_SETTINGS_MODULE": "config.settings",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import time
 from argparse import ArgumentParser
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,11 @@ import uvicorn
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from detection import progress, services, tasks
+from config import layer
+from config.metrics import listen
+from detection import services
+from detection.gauges import Everything
+from detection.workers import SETS
 
 STOP_SECONDS = 5  # for requests and the worker to come to an end
 
@@ -42,7 +47,7 @@ class Command(BaseCommand):
             server.run(sockets=[listener])
 
     def _announce(self, address: str) -> None:
-        what = "web server and worker" if settings.EMBEDDED else "web server; workers: manage.py rundramatiq"
+        what = "web server and worker" if settings.EMBEDDED else "web server; workers: manage.py worker"
         self.stdout.write(f"Veriframe is ready at {address} ({what}). Stop it with Ctrl-C.")
         self.stdout.flush()
 
@@ -66,10 +71,11 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        listen(Everything())
         # Only now, with the port in hand: a second server that is started by mistake must not touch the first
         # one's work.
         if self._worker is not None:
-            progress.set_server_loop(asyncio.get_running_loop())
+            layer.set_server_loop(asyncio.get_running_loop())
             await asyncio.to_thread(self._worker.start)
         host, port = self.servers[0].sockets[0].getsockname()[:2]
         self._announce(f"http://{f'[{host}]' if ':' in host else host}:{port}/")
@@ -79,20 +85,18 @@ class Server(uvicorn.Server):
         if self._worker is not None:
             await asyncio.to_thread(self._worker.stop)
         await super().shutdown(sockets)
-        progress.set_server_loop(None)
+        layer.set_server_loop(None)
 
 
 class EmbeddedWorker:
-    """Dramatiq workers on the in-memory broker: a thread that analyses, and one that need not wait for it to tell."""
+    """Dramatiq workers on the in-memory broker, one for each set and with one thread each: a picture need not wait for
+    a video, nor what is to be told for either."""
 
     def __init__(self) -> None:
         self._broker = dramatiq.get_broker()
         self._workers = [
-            dramatiq.Worker(self._broker, queues=queues, worker_threads=1, worker_timeout=200)
-            for queues in (
-                {tasks.analyse.queue_name},
-                {tasks.deliver.queue_name, tasks.tell_ended.queue_name},
-            )
+            dramatiq.Worker(self._broker, queues=set(one.queues), worker_threads=1, worker_timeout=200)
+            for one in SETS.values()
         ]
 
     def start(self) -> None:
@@ -107,5 +111,12 @@ class EmbeddedWorker:
 
     def stop(self) -> None:
         """What runs is handed back (see ``runner.run``) and begun anew by the next start."""
+        threads = [thread for worker in self._workers for thread in worker.workers]
+        for thread in threads:
+            thread.stop()  # begins nothing new
+        # Each of them, when it stops, interrupts the threads of all: the second one would interrupt a handing back.
         for worker in self._workers:
             worker.stop(timeout=STOP_SECONDS * 1000)
+            end = time.monotonic() + STOP_SECONDS
+            for thread in threads:
+                thread.join(max(0.0, end - time.monotonic()))

@@ -12,10 +12,9 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from config.uploads import incoming
-from detection import cleanup, runner, services
+from detection import cleanup, runner, services, storage
 from detection.cleanup import disk
 from detection.models import Analysis, DeletionReceipt, Upload
-from detection.retention import storage
 from tests import factories
 from tests.fakes import FakePipeline
 

@@ -1,0 +1,449 @@
+"""Media decoded in a process of its own: the same pictures, and whatever a file does there, it stays there."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import json
+import logging
+import os
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+from detection.engine import sandbox as module
+from detection.engine.errors import Cancelled, EngineError, ErrorCode, MediaError
+from detection.engine.media import Limits, open_media
+from detection.engine.pixels import check_memory
+from detection.engine.sandbox import Sandbox, SandboxedMedia
+from detection.engine.types import Frame, MediaInfo
+from detection.engine.wire import Bounds
+from tests import clips
+from tests.conftest import lacking
+from tests.services import wait_for
+
+ROOT = Path(__file__).resolve().parents[2]
+linux = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Sandbox:
+    return Sandbox()
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return clips.video(tmp_path_factory.mktemp("clip") / "a.mp4")
+
+
+@pytest.fixture
+def opened(sandbox: Sandbox, clip: Path) -> Iterator[SandboxedMedia]:
+    with sandbox(clip, limits=Limits()) as media:
+        yield media
+
+
+def children(parent: int) -> list[int]:
+    with suppress(FileNotFoundError):
+        return [int(child) for child in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()]
+    return []
+
+
+def is_gone(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
+def host_of(sandbox: Sandbox) -> int:
+    return sandbox._host._process.pid
+
+
+def decoder_of(sandbox: Sandbox) -> int:
+    """The process that reads the file that is open."""
+    (decoder,) = children(host_of(sandbox))
+    return decoder
+
+
+def seen(path: Path, opener: Callable, count: int = 5) -> tuple[MediaInfo, list[Frame]]:
+    with opener(path, limits=Limits()) as media:
+        return media.info, list(media.sample(count))
+
+
+# -- The same as without it --------------------------------------------------------------------------------------------
+MAKERS = {
+    "h264.mp4": clips.video,
+    "turned.mov": lambda path: clips.video(path, rotation=90),
+    "vp8.webm": clips.video,
+    "mpeg4.avi": clips.video,
+    "wide.mkv": lambda path: clips.video(path, size=(161, 97), pixel_format="yuv444p"),
+    "plain.png": clips.picture,
+    "turned.jpg": lambda path: clips.picture(path, orientation=6),
+    "clear.webp": lambda path: clips.picture(path, Image.fromarray(clips.quadrants()).convert("RGBA")),
+    "deep.png": lambda path: clips.picture(path, Image.fromarray(np.full((96, 160), 40_000, np.uint16))),
+}
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_the_pictures_are_the_same_bit_for_bit(sandbox: Sandbox, tmp_path: Path, name: str):
+    path = MAKERS[name](tmp_path / name)
+    info, frames = seen(path, open_media)
+    info_there, frames_there = seen(path, sandbox)
+    assert info_there == info
+    assert [(f.index, f.time) for f in frames_there] == [(f.index, f.time) for f in frames]
+    for here, there in zip(frames, frames_there, strict=True):
+        assert np.array_equal(here.image, there.image)
+        assert there.image.flags.c_contiguous
+        assert there.image.flags.writeable == here.image.flags.writeable
+
+
+def test_it_may_be_sampled_again_also_when_the_first_time_was_left_midway(opened: SandboxedMedia):
+    first = next(opened.sample(5))
+    again = list(opened.sample(5))
+    assert again[0].time == first.time
+    assert [f.time for f in opened.sample(5)] == [f.time for f in again]
+
+
+def test_after_its_end_it_says_so(sandbox: Sandbox, clip: Path):
+    with sandbox(clip, limits=Limits()) as media, pytest.raises(ValueError, match="0 frames"):
+        next(media.sample(0))
+    with pytest.raises(ValueError, match="closed"):
+        next(media.sample(1))
+
+
+@pytest.mark.parametrize(
+    ("make", "limits", "code"),
+    [
+        (lambda p: p.write_text("hello") and p, Limits(), ErrorCode.UNREADABLE_MEDIA),
+        (lambda p: p / "nowhere", Limits(), ErrorCode.UNREADABLE_MEDIA),
+        (lambda p: clips.video(p.with_suffix(".mp4")), Limits(max_pixels=99), ErrorCode.TOO_MANY_PIXELS),
+        (lambda p: clips.video(p.with_suffix(".mp4")), Limits(max_duration=0.1), ErrorCode.MEDIA_TOO_LONG),
+        (lambda p: clips.png_header(p, 30_000, 30_000), Limits(), ErrorCode.TOO_MANY_PIXELS),
+    ],
+)
+def test_a_refusal_is_the_same_in_the_same_words(sandbox: Sandbox, tmp_path: Path, make, limits: Limits, code):
+    path = make(tmp_path / "file")
+    with pytest.raises(MediaError) as here:
+        open_media(path, limits=limits)
+    with pytest.raises(MediaError) as there:
+        sandbox(path, limits=limits)
+    assert (there.value.code, there.value.message) == (here.value.code, here.value.message) == (code, str(here.value))
+
+
+# -- What a file can do there ------------------------------------------------------------------------------------------
+@linux
+@pytest.mark.parametrize(
+    ("number", "error", "code"),
+    [
+        (signal.SIGSEGV, MediaError, ErrorCode.UNREADABLE_MEDIA),
+        (signal.SIGABRT, MediaError, ErrorCode.UNREADABLE_MEDIA),
+        (signal.SIGXCPU, EngineError, ErrorCode.TIMED_OUT),
+        (signal.SIGKILL, MemoryError, None),
+    ],
+)
+def test_how_a_decoder_ends_becomes_a_code(sandbox: Sandbox, clip: Path, number: signal.Signals, error, code):
+    """A crash, the bound of processor time, and what the system does that is short of memory."""
+    with sandbox(clip, limits=Limits()) as media:
+        os.kill(decoder_of(sandbox), number)
+        with pytest.raises(error) as caught:
+            list(media.sample(5))
+    assert getattr(caught.value, "code", None) == code
+    assert len(seen(clip, sandbox)[1]) == 5, "the next file is not concerned"
+
+
+def test_a_picture_that_needs_more_memory_than_there_may_be(tmp_path: Path):
+    path = clips.picture(tmp_path / "large.png", Image.new("RGBA", (6000, 6000)), compress_level=1)
+    with pytest.raises(MemoryError):
+        seen(path, Sandbox(Bounds(memory=400 << 20)))
+
+
+def test_a_video_that_needs_more_memory_than_there_may_be_is_no_damaged_one(tmp_path: Path):
+    path = clips.video(tmp_path / "large.mp4", frames=2, size=(4096, 2304))
+    with pytest.raises(MemoryError):
+        seen(path, Sandbox(Bounds(memory=300 << 20)))
+
+
+def test_a_header_whose_figures_ask_for_absurd_memory_is_damaged(sandbox: Sandbox, tmp_path: Path):
+    content = bytearray(clips.video(tmp_path / "a.mp4").read_bytes())
+    at = content.index(b"stts") + 8  # how many entries the table of times has
+    content[at : at + 4] = b"\x7f\xff\xff\xff"
+    path = tmp_path / "absurd.mp4"
+    path.write_bytes(content)
+    for opener in (open_media, sandbox):
+        with pytest.raises(MediaError) as caught:
+            seen(path, opener)
+        assert caught.value.code is ErrorCode.UNREADABLE_MEDIA
+
+
+def test_what_ffmpeg_could_not_allocate_is_no_damage():
+    with pytest.raises(MemoryError):
+        check_memory(av.error.FFmpegError(errno.ENOMEM, "no memory"))
+    check_memory(av.error.FFmpegError(errno.EINVAL, "nonsense"))
+
+
+def test_a_picture_that_takes_for_ever(tmp_path: Path):
+    """One scan five thousand times over: half a megabyte, minutes of work."""
+    path = clips.picture(tmp_path / "scans.jpg", Image.new("L", (2000, 2000)), progressive=True)
+    content = path.read_bytes()
+    scan = content[content.rindex(b"\xff\xda") : -2]
+    path.write_bytes(content[:-2] + scan * 5_000 + b"\xff\xd9")
+    with pytest.raises(EngineError) as caught:
+        seen(path, Sandbox(Bounds(seconds=2)))
+    assert caught.value.code is ErrorCode.TIMED_OUT
+
+
+@linux
+def test_a_decoder_that_says_nothing_is_not_waited_for(clip: Path):
+    sandbox = Sandbox(Bounds(seconds=2))
+    with sandbox(clip, limits=Limits()) as media:
+        os.kill(decoder_of(sandbox), signal.SIGSTOP)
+        with pytest.raises(EngineError) as caught:
+            list(media.sample(5))
+    assert caught.value.code is ErrorCode.TIMED_OUT
+
+
+CONFINED = """
+import errno, json, mmap, os, socket, sys
+from detection.engine.confinement import Confinement
+from detection.engine.wire import Bounds
+peer = socket.socket()
+confinement = Confinement()
+confinement.enter(Bounds())
+def refused(what):
+    try:
+        what()
+    except OSError as error:
+        return errno.errorcode[error.errno]
+    return "allowed"
+print(json.dumps({"lacking": confinement.lacking, **{name: refused(what) for name, what in {
+    "open": lambda: open("/etc/passwd"),
+    "list": lambda: os.listdir("/"),
+    "remove": lambda: os.unlink("/tmp/nothing-of-this-name"),
+    "socket": socket.socket,
+    "connect": lambda: peer.connect(("127.0.0.1", 9)),
+    "fork": os.fork,
+    "exec": lambda: os.execv("/bin/true", ["true"]),
+    "kill": lambda: os.kill(os.getppid(), 0),
+    "code": lambda: mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC),
+}.items()}}), flush=True)
+os._exit(0)
+"""
+
+
+@linux
+def test_who_took_a_decoder_over_can_do_nothing_with_it():
+    done = subprocess.run([sys.executable, "-c", CONFINED], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    if "seccomp" in said.pop("lacking"):
+        lacking("needs libseccomp (Debian: apt install libseccomp2)")
+    assert set(said.values()) == {"EPERM"}, said
+
+
+@linux
+@pytest.mark.parametrize("change", ["c.pyseccomp = None", "c.Confinement.enter = lambda self, bounds: 1 / 0"])
+def test_a_platform_without_seccomp_or_one_that_forbids_it_says_so(change: str):
+    program = f"import detection.engine.confinement as c; {change}; print(c.Confinement().lacking[0])"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("seccomp\n", "")
+
+
+@linux
+def test_it_knows_neither_the_site_s_secrets_nor_the_file_s_name(sandbox: Sandbox, opened: SandboxedMedia, clip: Path):
+    for process in (host_of(sandbox), decoder_of(sandbox)):
+        names = {line.partition(b"=")[0] for line in Path(f"/proc/{process}/environ").read_bytes().split(b"\0")}
+        assert b"VERIFRAME_SECRET_KEY" in {name.encode() for name in os.environ}
+        assert names <= {b"PYTHONPATH", b"OPENBLAS_NUM_THREADS", b"MALLOC_ARENA_MAX", b"LC_CTYPE", b""}
+        assert clip.name.encode() not in Path(f"/proc/{process}/cmdline").read_bytes()
+
+
+# -- What comes back is not believed -----------------------------------------------------------------------------------
+GOOD = {"info": {"kind": "image", "mime": "image/png", "width": 2, "height": 1, "codec": "png"}}
+
+
+def says(*parts: dict | bytes) -> Callable[[], module._Decoder]:
+    """A decoder that says this, whatever it is asked, and then nothing more."""
+    near, far = socket.socketpair()
+    leash, leash_end = socket.socketpair()
+    for part in parts:
+        content = part if isinstance(part, bytes) else json.dumps(part).encode()
+        far.sendall(content if isinstance(part, bytes) else struct.pack("!I", len(content)) + content)
+    leash_end.sendall(b"\0")
+    far.shutdown(socket.SHUT_WR)
+    leash_end.close()
+    decoder = module._Decoder(near, leash, 30)
+    decoder.far = far  # not closed before the test is over
+    return lambda: decoder
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        (b"\xff\xff\xff\xff",),
+        (b"\0\0\0\x04nope",),
+        (b"\0\0\0\x02[]",),
+        ({"info": None},),
+        ({"info": {**GOOD["info"], "mime": "text/html"}},),
+        ({"info": {**GOOD["info"], "width": -2, "height": -1}},),
+        ({"info": {**GOOD["info"], "width": 1 << 40}},),
+        ({"info": {**GOOD["info"], "duration": float("nan")}},),
+        ({"info": {**GOOD["info"], "more": 1}},),
+        ({"error": ["internal_error", "whatever"]},),
+        ({"error": "whatever"},),
+        (GOOD, {"frame": [0, float("inf")]}),
+        (GOOD, {"frame": [-1, 0.0]}),
+        (GOOD, {"frame": ["0", 0.0]}),
+        (GOOD, {"frame": [0, 0.0]}, b"123456", {"frame": [1, 0.0]}),
+        (GOOD, {"frame": [0, 0.0]}, b"123"),
+        (),
+    ],
+    ids=str,
+)
+def test_nonsense_costs_the_file_and_nothing_else(parts: tuple[dict | bytes, ...]):
+    decode = says(*parts)
+    with pytest.raises(MediaError) as caught, SandboxedMedia(decode, Limits()) as media:
+        list(media.sample(3))
+    decode().far.close()
+    decode().close()
+    assert caught.value.code is ErrorCode.UNREADABLE_MEDIA
+
+
+def test_more_frames_than_were_asked_for_are_not_read():
+    decode = says(GOOD, *[part for n in range(9) for part in ({"frame": [n, n / 2]}, b"123456")])
+    with SandboxedMedia(decode, Limits()) as media:
+        assert [f.index for f in media.sample(3)] == [0, 1, 2]
+    decode().far.close()
+
+
+def test_a_mistake_of_ours_over_there_comes_to_light():
+    decode = says({"bug": "Traceback: ouch"})
+    with pytest.raises(module.DecoderError, match="ouch"):
+        SandboxedMedia(decode, Limits())
+    decode().far.close()
+
+
+# -- When it ends ------------------------------------------------------------------------------------------------------
+@linux
+def test_letting_go_ends_the_decoder_whatever_it_is_doing(sandbox: Sandbox, clip: Path):
+    with sandbox(clip, limits=Limits()) as media:
+        next(media.sample(5))
+        decoder = decoder_of(sandbox)
+        os.kill(decoder, signal.SIGSTOP)
+    wait_for(lambda: is_gone(decoder), "the decoder's end")
+
+
+@linux
+def test_an_exception_from_elsewhere_gets_through_while_it_waits(sandbox: Sandbox, clip: Path):
+    """Dramatiq raises time limits and shutdowns in the worker's thread; they must not wait for a file."""
+    caught: list[BaseException] = []
+    waiting = threading.Event()
+
+    def work() -> None:
+        try:
+            with sandbox(clip, limits=Limits()) as media:
+                os.kill(decoder_of(sandbox), signal.SIGSTOP)
+                waiting.set()
+                list(media.sample(5))
+        except KeyboardInterrupt as error:
+            caught.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    assert waiting.wait(60)
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(KeyboardInterrupt))
+    thread.join(60)
+    assert caught
+
+
+@linux
+def test_who_waits_is_told_so_and_may_stop(sandbox: Sandbox, clip: Path):
+    """A worker renews its lease meanwhile, and hears of a cancellation."""
+    stopped = threading.Event()
+
+    def waiting() -> None:
+        if stopped.is_set():
+            raise Cancelled
+
+    with sandbox(clip, limits=Limits(), waiting=waiting) as media:
+        decoder = decoder_of(sandbox)
+        os.kill(decoder, signal.SIGSTOP)
+        stopped.set()
+        with pytest.raises(Cancelled):
+            list(media.sample(5))
+    wait_for(lambda: is_gone(decoder), "the decoder's end")
+
+
+@linux
+def test_the_signals_that_stop_a_service_are_not_the_file_s_fault(sandbox: Sandbox, opened: SandboxedMedia):
+    """A service manager sends SIGTERM to all processes of a service; the worker then hands its work back."""
+    for process in (host_of(sandbox), decoder_of(sandbox)):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            os.kill(process, number)
+    assert len(list(opened.sample(5))) == 5
+
+
+@linux
+def test_nothing_outlives_a_worker_that_is_killed(clip: Path):
+    program = f"""
+import sys, time
+from pathlib import Path
+from detection.engine.media import Limits
+from detection.engine.sandbox import Sandbox
+sandbox = Sandbox()
+media = sandbox(Path({str(clip)!r}), limits=Limits())
+print(sandbox._host._process.pid, flush=True)
+time.sleep(600)
+"""
+    with subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE, text=True) as worker:
+        host = int(worker.stdout.readline())
+        (decoder,) = children(host)
+        os.kill(decoder, signal.SIGSTOP)
+        worker.kill()
+    wait_for(lambda: is_gone(host), "the host's end")
+    wait_for(lambda: is_gone(decoder), "the decoder's end")
+
+
+@linux
+def test_a_host_that_died_takes_its_decoder_along_and_is_replaced(clip: Path):
+    sandbox = Sandbox()
+    with sandbox(clip, limits=Limits()) as media:
+        decoder, host = decoder_of(sandbox), host_of(sandbox)
+        os.kill(decoder, signal.SIGSTOP)  # or it might answer before its host is gone
+        os.kill(host, signal.SIGKILL)
+        with pytest.raises(MemoryError):
+            list(media.sample(5))
+    wait_for(lambda: is_gone(decoder), "the decoder's end")
+    wait_for(lambda: is_gone(host), "the host's end")
+    assert len(seen(clip, sandbox)[1]) == 5
+    assert host_of(sandbox) != host
+
+
+@linux
+def test_a_sandbox_that_nobody_needs_any_more_leaves_no_process(clip: Path):
+    sandbox = Sandbox()
+    seen(clip, sandbox)
+    host = host_of(sandbox)
+    del sandbox
+    wait_for(lambda: is_gone(host), "the host's end")
+
+
+def test_where_there_are_no_processes_the_worker_reads_the_file_itself(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, clip: Path
+):
+    monkeypatch.setattr(module, "_SUPPORTED", False)
+    with caplog.at_level(logging.WARNING):
+        sandbox = Sandbox()
+    assert "no processes" in caplog.text
+    assert len(seen(clip, sandbox)[1]) == 5
+    assert sandbox._host is None
