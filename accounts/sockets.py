@@ -20,6 +20,7 @@ from django.contrib.auth import SESSION_KEY
 from django.contrib.auth.models import AnonymousUser
 from django.contrib.sessions.base_session import AbstractBaseSession
 from django.db import transaction
+from django.utils import timezone
 
 from accounts import sessions, tokens
 from accounts.models import ApiToken, User
@@ -52,8 +53,10 @@ def _stored(user: Any) -> User | AnonymousUser:
 
 
 def session_ended(instance: AbstractBaseSession, **signal: Any) -> None:
-    """Receiver of ``post_delete``."""
+    """Receiver of ``post_delete``. Of one that had run out each socket has heard by itself: it may be one of many."""
     del signal
+    if instance.expire_date <= timezone.now():
+        return
     if user_pk := instance.get_decoded().get(SESSION_KEY):
         _tell(user_pk)
 

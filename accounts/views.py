@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
 
 from allauth.account.decorators import reauthentication_required
 from allauth.account.models import EmailAddress
 from allauth.mfa.models import Authenticator
+from allauth.mfa.recovery_codes import views as recovery_codes
 from allauth.usersessions.models import UserSession
 from django.conf import settings
 from django.contrib import messages
@@ -18,12 +22,14 @@ from django.utils import translation
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
+from django.views.generic import FormView
 from django.views.i18n import set_language as set_cookie
 
 from accounts import preferences, sessions, tokens
 from accounts.forms import PreferencesForm, TokenForm
 from accounts.models import ApiToken, User
 from accounts.roles import role_of
+from config.sealing import CannotUnseal
 
 
 def set_language(request: HttpRequest) -> HttpResponse:
@@ -127,3 +133,27 @@ def token_revoke(request: HttpRequest, public_id: uuid.UUID) -> HttpResponse:
         messages.success(request, _("The token “%(name)s” was revoked.") % {"name": token.name})
         return redirect("accounts:tokens")
     return render(request, "accounts/token_confirm_revoke.html", {"token": token})
+
+
+class NewRecoveryCodes(recovery_codes.GenerateRecoveryCodesView):
+    """allauth's own, but codes that cannot be read any more can be replaced as well. None of them is left."""
+
+    def get_context_data(self, **context: Any) -> dict[str, Any]:
+        try:
+            found: dict[str, Any] = super().get_context_data(**context)
+        except CannotUnseal:
+            found = FormView.get_context_data(self, **context)
+        return found
+
+
+def if_readable(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+    """A page of allauth's about recovery codes. Where they cannot be read, new ones are all that there can be."""
+
+    @wraps(view)
+    def shown(request: HttpRequest) -> HttpResponse:
+        try:
+            return view(request)
+        except CannotUnseal:
+            return redirect("mfa_generate_recovery_codes")
+
+    return shown

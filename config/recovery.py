@@ -69,7 +69,7 @@ class DeadLetters(Middleware):
                 error=message._exception,
                 message_id=message.message_id,
             )
-        except DatabaseError as error:
+        except (DatabaseError, InterfaceError) as error:
             # The sweep sends work again whose rows are there; for the rest there is the log, and Dramatiq's own queue
             # of the dead, which Redis keeps for a week.
             logger.error("%s %s: given up and not noted: %s", message.actor_name, message.args, type(error).__name__)

@@ -26,6 +26,8 @@ LABEL = b"veriframe.sealing.1"
 class CannotUnseal(Exception):  # noqa: N818
     """It was sealed with a key that is neither ``SECRET_KEY`` nor one of its fallbacks, or was damaged."""
 
+    silent_variable_failure = True  # to a template it is as if there were nothing
+
     def __init__(self) -> None:
         super().__init__("a stored secret cannot be read: was VERIFRAME_SECRET_KEY changed?")
 

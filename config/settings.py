@@ -407,13 +407,13 @@ DRAMATIQ_BROKER: dict[str, Any] = {
     **_BROKER,
     "MIDDLEWARE": [
         "config.tracing.Tracing",  # first: what the others log names request and analysis, too
+        "config.scheduler.Scheduler",  # before all that wakes or interrupts a worker's threads when it stops
         # No AgeLimit: an analysis is owed to its user however long the queue is.
         "config.recovery.DatabaseFirst",
         "dramatiq.middleware.TimeLimit",
         "dramatiq.middleware.ShutdownNotifications",
         "dramatiq.middleware.Retries",
         "django_dramatiq.middleware.DbConnectionsMiddleware",
-        "config.scheduler.Scheduler",
         "config.signs.SignsOfLife",
         "config.metrics.WorkerMetrics",
         "config.recovery.DeadLetters",

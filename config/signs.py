@@ -27,6 +27,7 @@ from redis.exceptions import RedisError
 logger = logging.getLogger(__name__)
 
 BEAT = 10.0  # seconds between two signs of life
+LEAVE = 10.0  # seconds that a worker which stops waits for its last one
 SILENT_AFTER = 35.0  # seconds without one: three were missed
 KEPT = 600  # seconds that one who says nothing any more is remembered
 SLOTS = 256  # processes that can be seen at once
@@ -139,7 +140,7 @@ class SignsOfLife(Middleware):
                 return
             thread, self._thread = self._thread, None
         self._stopping.set()
-        thread.join(BEAT)
+        thread.join(LEAVE)
 
     def before_process_message(self, broker: Broker, message: MessageProxy) -> None:
         task = Task(message.actor_name, message.options.get("analysis_id", ""), time.time())

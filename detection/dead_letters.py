@@ -18,6 +18,7 @@ from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
 from django.utils.translation import gettext as _
+from dramatiq import Retry
 
 from detection.models import Analysis, DeadLetter
 from detection.problems import Refused
@@ -37,9 +38,16 @@ def record(
     message_id: str = "",
 ) -> None:
     """Write down that a message is given up. ``error`` is what it failed with; None if no worker lived to say."""
+    if message_id and DeadLetter.objects.filter(message_id=message_id).exists():
+        return  # Dramatiq says it again and again while the broker is away
+    about = _analysis(args)
+    if isinstance(error, Retry) and about and Analysis.objects.filter(pk=about, status__in=Analysis.ACTIVE).exists():
+        # Not a failure: its worker was restarted, or had no room, once too often. The row waits, the sweep sends it.
+        logger.info("%s %s: its message is given up, another one will be sent: %s", actor, args, error)
+        return
     values = {
         "message_id": message_id,
-        "analysis_id": _analysis(args),
+        "analysis_id": about,
         "tries": tries,
         "error": type(error).__name__ if error is not None else LOST_WORKER,
         "place": place_of(error),

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from django.conf import settings
-from django.db import DatabaseError
+from django.db import DatabaseError, InterfaceError
 from django.db.models import Case, Count, F, Min, Q, When
 from django.db.models.functions import Coalesce
 from django.utils import timezone
@@ -45,7 +45,7 @@ class Everything(Collector):
         readable = GaugeMetricFamily("veriframe_database_readable", "Whether the rows could be read just now.")
         try:
             rows = [*_analyses(), *_queue(), _given_up()]
-        except DatabaseError as error:
+        except (DatabaseError, InterfaceError) as error:
             logger.warning("figures without rows: %s", type(error).__name__)
             rows = []
         readable.add_metric([], bool(rows))

@@ -22,10 +22,10 @@ def take(name: str, holder: uuid.UUID, seconds: float) -> bool:
         return True
     try:
         with transaction.atomic():
-            _lease, created = Lease.objects.get_or_create(name=name, defaults={"holder": holder, "until": until})
+            lease, _created = Lease.objects.get_or_create(name=name, defaults={"holder": holder, "until": until})
     except IntegrityError:  # somebody was faster
         return False
-    return created
+    return lease.holder == holder  # also if it was another thread of the same one that was faster
 
 
 def give_up(name: str, holder: uuid.UUID) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import dramatiq
 from django.conf import settings
 from django.core.cache import cache
-from django.db import DatabaseError, connection
+from django.db import DatabaseError, InterfaceError, connection
 from dramatiq import DramatiqError
 from redis.exceptions import RedisError
 
@@ -34,7 +34,7 @@ def checks() -> dict[str, str]:
 def _try(name: str, check: Any) -> str:
     try:
         check()
-    except (DatabaseError, DramatiqError, RedisError, OSError, ModelError) as error:
+    except (DatabaseError, InterfaceError, DramatiqError, RedisError, OSError, ModelError) as error:
         logger.warning("not ready, %s: %s", name, error)
         return "failed"
     return "ok"

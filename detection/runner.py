@@ -43,6 +43,7 @@ PATIENCE = 300.0  # seconds that a database may be away before a worker lets go 
 PAUSE = 1.0  # seconds between two looks for it
 NO_ROOM_PAUSE = 60_000  # milliseconds; more after each attempt
 WRITE_EVERY = 0.25  # seconds between two writes of progress
+RENEW_EVERY = 3.0  # seconds between two while there is no progress to tell of
 MAX_POINTS = 2000  # kept for the curve; far more than frames are looked at
 MAX_PICTURES = 256  # faces of one analysis whose crop and heat map are stored, worst first
 
@@ -110,6 +111,9 @@ def run(analysis_id: uuid.UUID, *, engine: Callable[[], Pipeline] = pipeline) ->
         # Not the Shutdown itself: Dramatiq would log that with a traceback, and would wait longer.
         raise Retry("the worker stops", delay=1_000) from None
     except (OperationalError, InterfaceError) as error:
+        if disk_full(error):  # the database's own
+            _no_room(claim, error)
+            return
         _wait_and_hand_back(claim)
         raise Retry(f"the database was away: {type(error).__name__}", delay=1_000) from None
     except storage.StorageAwayError as error:
@@ -152,12 +156,17 @@ def _wait_and_hand_back(claim: Claim) -> None:
 
 def _no_room(claim: Claim, error: BaseException) -> None:
     """The disk is full, which is the site's fault: try again later, but not for ever. Raises Retry."""
-    if claim.attempts < settings.ANALYSIS_ATTEMPTS:
+    try:
+        if claim.attempts >= settings.ANALYSIS_ATTEMPTS:
+            if claim.fail(ErrorCode.DISK_FULL):
+                logger.error("analysis %s: the disk is full", claim.id)
+                _bury(claim, error)
+            return
         claim.hand_back(counts=True)
-        raise Retry("the disk is full", delay=NO_ROOM_PAUSE * claim.attempts) from None
-    if claim.fail(ErrorCode.DISK_FULL):
-        logger.error("analysis %s: the disk is full", claim.id)
-        _bury(claim, error)
+    except (OperationalError, InterfaceError):
+        # Not even that is taken: then the lease runs out, and the sweeper sends it again.
+        logger.error("analysis %s: the disk of the database is full", claim.id)
+    raise Retry("the disk is full", delay=NO_ROOM_PAUSE * claim.attempts) from None
 
 
 def _bury(claim: Claim, error: BaseException | None) -> None:
@@ -167,8 +176,9 @@ def _bury(claim: Claim, error: BaseException | None) -> None:
 
 def _work(claim: Claim, engine: Callable[[], Pipeline]) -> None:
     pictures = Pictures()
-    with storage.store().local_copy(claim.analysis.upload) as source:
-        result = engine().run(source, on_event=Listener(claim))
+    listener = Listener(claim)
+    with storage.store().local_copy(claim.analysis.upload, listener.wait) as source:
+        result = engine().run(source, on_event=listener)
     with claim.attempt.writing() as write:
         pictures.write(result, write)
     claim.write(stage=Stage.STORING)
@@ -310,6 +320,11 @@ class Listener:
         elif isinstance(event, Progress):
             new_stage = self._progress(event)
         if new_stage or time.monotonic() - self.written_at >= WRITE_EVERY:
+            self._write()
+
+    def wait(self) -> None:
+        """Called while the file is fetched, which may take longer than a lease. Raises Cancelled."""
+        if time.monotonic() - self.written_at >= RENEW_EVERY:
             self._write()
 
     def _progress(self, event: Progress) -> bool:

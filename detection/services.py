@@ -10,6 +10,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -428,17 +429,27 @@ def announce(analysis: Analysis) -> None:
 
 def sweep() -> None:
     """What workers do every now and then: send again what got lost, forget what has served its time."""
-    forgotten = not settings.EMBEDDED and cache.get(REMEMBERED) is None
+    forgotten = _queue_forgot()
     requeue_unfinished(forgotten=forgotten)
     delivery.sweep(forgotten=forgotten)
     if forgotten:
-        cache.set(REMEMBERED, value=True, timeout=None)
+        with suppress(RedisError, OSError):  # then the next sweep sends once more, which is harmless
+            cache.set(REMEMBERED, value=True, timeout=None)
     dead_letters.forget_old()
     idempotency.forget_expired()
     quota.forget_old()
     old = Analysis.objects.filter(upload__user__email=open_access.EMAIL)
     old = old.filter(created_at__lt=timezone.now() - open_access.LASTS)
     delete_all(analyses=old, reason=DeletionReason.EXPIRED)
+
+
+def _queue_forgot() -> bool:
+    """Whether Redis began anew since the last sweep. While it is away nobody knows: the first one after that will."""
+    try:
+        return not settings.EMBEDDED and cache.get(REMEMBERED) is None
+    except (RedisError, OSError) as error:
+        logger.warning("what the queue remembers is not known: %s", type(error).__name__)
+        return False
 
 
 def requeue_unfinished(*, only_worker: bool = False, forgotten: bool = False) -> int:
@@ -463,18 +474,20 @@ def requeue_unfinished(*, only_worker: bool = False, forgotten: bool = False) ->
         # A row without a message is a moment old when its transaction has just been committed.
         unsent = Q(sent_at=None, created_at__lt=now - JUST_NOW)
         waiting = waiting.filter(unsent | Q(sent_at__lt=now if forgotten else now - RESEND_AFTER))
-    count = sum(_resend(*row) for row in list(waiting.values_list("pk", "sent_at")))
+    count = 0
+    for analysis_id, sent_at in list(waiting.values_list("pk", "sent_at")):
+        if not _take(analysis_id, sent_at):
+            continue
+        if not _enqueue(analysis_id):
+            Analysis.objects.filter(pk=analysis_id, status=Status.QUEUED).update(sent_at=sent_at)
+            break  # a broker that is away takes its time to say so, for each row anew
+        count += 1
     if count:
         logger.info("sent %d unfinished analyses again", count)
     return count
 
 
-def _resend(analysis_id: uuid.UUID, sent_at: datetime | None) -> bool:
+def _take(analysis_id: uuid.UUID, sent_at: datetime | None) -> bool:
     """Several sweepers may see the same row: the one whose update counts sends."""
-    row = Analysis.objects.filter(pk=analysis_id, status=Status.QUEUED)
-    if not row.filter(sent_at=sent_at).update(sent_at=timezone.now()):
-        return False
-    if _enqueue(analysis_id):
-        return True
-    row.update(sent_at=sent_at)
-    return False
+    row = Analysis.objects.filter(pk=analysis_id, status=Status.QUEUED, sent_at=sent_at)
+    return bool(row.update(sent_at=timezone.now()))

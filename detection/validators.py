@@ -15,7 +15,7 @@ from django.template.defaultfilters import filesizeformat
 from django.utils.translation import gettext as _
 from PIL import Image, UnidentifiedImageError
 
-from detection.engine.formats import HEAD_BYTES, WEBP, Format, sniff, webp_size
+from detection.engine.formats import HEAD_BYTES, PNG, WEBP, Format, png_size, sniff, webp_size
 from detection.engine.types import MediaKind
 from detection.problems import Refused
 
@@ -103,12 +103,13 @@ def picture_size(file: IO[bytes], name: str, media_type: Format) -> tuple[int, i
 
 
 def _header_size(file: IO[bytes], media_type: Format) -> tuple[int, int]:
-    if media_type is WEBP:
-        size = webp_size(file.read(HEAD_BYTES))
-        if size is None:
-            raise UnidentifiedImageError("no chunk that a WebP picture begins with")
-        return size
-    return Image.open(file, formats=[media_type.container.upper()]).size  # for these, Pillow reads headers in Python
+    read = {PNG: png_size, WEBP: webp_size}.get(media_type)
+    if read is None:
+        return Image.open(file, formats=["JPEG"]).size  # whose header Pillow reads in Python
+    size = read(file.read(HEAD_BYTES))
+    if size is None:
+        raise UnidentifiedImageError("no chunk that such a picture begins with")
+    return size
 
 
 def clean_name(name: str) -> str:

@@ -24,4 +24,5 @@ def small_disk(folder: Path, size: int = 64 * KIB) -> Iterator[Path]:
     try:
         yield folder
     finally:
-        subprocess.run(["umount", str(folder)], check=True)
+        # Lazily: a process that has just been ended may still hold a file on it, and that is not what is tested.
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)

@@ -87,12 +87,13 @@ def _require_our_folder(*, dry_run: bool) -> None:
         return
     there = Upload.objects.filter(media_deleted_at=None)
     expected = list(there.order_by("-created_at")[:BATCH])
-    missing = expected and not any(storage.source(upload).exists() for upload in expected)
+    if any(storage.source(upload).exists() for upload in expected):
+        # Only now: the empty folder of a second machine that was to see the first one's is not to be believed later.
+        if not dry_run:
+            storage.store().mark()
     # A row lets go of its file before the file goes: whoever deleted these since they were listed has said so.
-    if missing and there.filter(pk__in=[upload.pk for upload in expected]).exists():
+    elif there.filter(pk__in=[upload.pk for upload in expected]).exists():
         raise WrongFolderError
-    if not dry_run:
-        storage.store().mark()
 
 
 def _missing_files() -> Iterator[uuid.UUID]:

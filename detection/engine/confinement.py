@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import fcntl
 import os
 import resource
 import signal
@@ -34,9 +35,13 @@ _CLONE_NEWNET: Final = 0x40000000
 _PROT_EXEC: Final = 4
 _OPEN_FILES: Final = 16  # its three standard streams, the file as often as FFmpeg wants it, the way back
 
+# What may be asked of a descriptor. Not to send a signal when something arrives: the system would send it, to any
+# process of our user.
+_OF_DESCRIPTORS: Final = (fcntl.F_DUPFD, fcntl.F_DUPFD_CLOEXEC, fcntl.F_GETFD, fcntl.F_SETFD, fcntl.F_GETFL)
+
 # What reading one open file, computing in threads and answering takes. Found by running the tests under strace.
 _CALLS: Final = (
-    *("read", "readv", "pread64", "lseek", "fstat", "newfstatat", "close", "dup", "fcntl"),  # the file
+    *("read", "readv", "pread64", "lseek", "fstat", "newfstatat", "close", "dup"),  # the file; fcntl: see below
     *("write", "writev", "sendto", "recvfrom"),  # the answer
     *("brk", "munmap", "mremap", "madvise"),  # memory; mmap and mprotect: see below
     *("futex", "set_robust_list", "rseq", "sched_yield", "sched_getaffinity", "gettid", "getpid"),  # threads
@@ -114,6 +119,8 @@ def _allow_list() -> Any:
     for name in _CALLS:
         if pyseccomp.resolve_syscall(pyseccomp.Arch.NATIVE, name) != -1:  # some are not there on every processor
             rules.add_rule(pyseccomp.ALLOW, name)
+    for command in _OF_DESCRIPTORS:
+        rules.add_rule(pyseccomp.ALLOW, "fcntl", pyseccomp.Arg(1, pyseccomp.EQ, command))
     no_code = pyseccomp.Arg(2, pyseccomp.MASKED_EQ, _PROT_EXEC, 0)
     for name in ("mmap", "mprotect"):
         rules.add_rule(pyseccomp.ALLOW, name, no_code)

@@ -88,10 +88,11 @@ def _supervise(
 
 
 def _await(child: int, alive: int, leash: socket.socket) -> int:
-    """Wait for the fork, or end it when the leash is let go. Returns its exit code, negative for a signal."""
-    ready, _, _ = select.select([alive, leash.fileno()], [], [])
-    if leash.fileno() in ready:
-        os.kill(child, signal.SIGKILL)
+    """Wait for the fork's end or for the leash to be let go. Returns its exit code, negative for a signal."""
+    select.select([alive, leash.fileno()], [], [])
+    # In either case: a fork that its file has taken over can close its end of the pipe, or write to it, and stay.
+    # One that has ended keeps its exit code.
+    os.kill(child, signal.SIGKILL)
     _, status = os.waitpid(child, 0)
     return os.waitstatus_to_exitcode(status)
 

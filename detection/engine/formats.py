@@ -93,6 +93,16 @@ def _sniff_iso_media(head: bytes) -> Format | None:
     return QUICKTIME if brand == b"qt  " else MP4
 
 
+def png_size(head: bytes) -> tuple[int, int] | None:
+    """Width and height that a PNG file's first chunk states, None if it is not the one that must come first.
+
+    Read here, by a process that decodes nothing: Pillow also unpacks what is compressed in other chunks.
+    """
+    if head[8:16] != b"\0\0\0\x0dIHDR" or len(head) < 24:
+        return None
+    return int.from_bytes(head[16:20], "big"), int.from_bytes(head[20:24], "big")
+
+
 def webp_size(head: bytes) -> tuple[int, int] | None:
     """Width and height that a WebP file's first chunk states (RFC 9649), None if it is none that a picture begins with.
 

@@ -15,7 +15,6 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import math
 import os
 import signal
 import socket
@@ -46,6 +45,8 @@ _SUPPORTED: Final = hasattr(os, "fork") and hasattr(socket, "send_fds")
 _TICK: Final = 0.5  # seconds that an exception from elsewhere may have to wait
 _START_SECONDS: Final = 120  # for the decoders to be loaded, generous: the machine may be busy
 _REPORT_SECONDS: Final = 30  # from a process's end to the word of it
+_MOST_FRAMES: Final = (1 << 31) - 1  # no file has more, and who keeps a number of a frame need not be prepared for it
+_BUG_LENGTH: Final = 4000  # characters of a traceback
 _MIMES: Final = {known.mime for known in FORMATS}
 _FILE_CODES: Final = {
     ErrorCode.UNREADABLE_MEDIA,
@@ -96,11 +97,13 @@ class Sandbox:
         """A new process that reads the file; from a new host if the old one is gone."""
         # Opened anew each time: descriptors that are handed on share their position in the file.
         with open_source(path) as file:
+            host = self._living_host()
             try:
-                near, leash = self._living_host().decode(request, file)
+                near, leash = host.decode(request, file, waiting)
             except (BrokenPipeError, ConnectionResetError):  # it died in this very moment
-                near, leash = self._living_host().decode(request, file)
-        return _Decoder(near, leash, self._bounds.seconds, waiting)
+                host = self._living_host()
+                near, leash = host.decode(request, file, waiting)
+        return _Decoder(near, leash, self._bounds.seconds, waiting, host.end)
 
     def _living_host(self) -> _Host:
         if self._host is None or not self._host.is_alive():
@@ -128,14 +131,16 @@ class _Host:
         near.settimeout(_TICK)
         self._control = near
         self._greeted = False
-        self._end = weakref.finalize(self, _end_host, self._process, near)
+        self.end = weakref.finalize(self, _end_host, self._process, near)
 
     def is_alive(self) -> bool:
         return self._process.poll() is None
 
-    def decode(self, request: dict[str, Any], file: BinaryIO) -> tuple[socket.socket, socket.socket]:
+    def decode(
+        self, request: dict[str, Any], file: BinaryIO, waiting: Callable[[], None]
+    ) -> tuple[socket.socket, socket.socket]:
         """Have a new process read ``file``. Returns where it answers, and the leash: it ends when that is closed."""
-        self._greet()
+        self._greet(waiting)
         near, far = socket.socketpair()
         leash, leash_end = socket.socketpair()
         with far, leash_end:
@@ -147,21 +152,22 @@ class _Host:
             except BaseException:
                 near.close()
                 leash.close()
-                self._end()
+                self.end()
                 raise
         return near, leash
 
-    def _greet(self) -> None:
+    def _greet(self, waiting: Callable[[], None]) -> None:
         """Wait until it is ready, the first time, and tell what it lacks."""
         if self._greeted:
             return
         try:
-            greeting = wire.receive(self._control, _deadline(_START_SECONDS, "the decoders could not be loaded"))
+            too_late = DecoderError("the decoders could not be loaded")
+            greeting = wire.receive(self._control, _patience(_START_SECONDS, too_late, waiting))
         except EOFError:
-            self._end()
+            self.end()
             raise DecoderError("the process that decodes media did not start; the error output says why") from None
         except BaseException:  # half a greeting cannot be taken up again
-            self._end()
+            self.end()
             raise
         self._greeted = True
         lacking = greeting["lacking"]
@@ -177,12 +183,18 @@ def _end_host(process: subprocess.Popen[bytes], control: socket.socket) -> None:
     process.wait()
 
 
-def _deadline(seconds: float, what: str) -> wire.Check:
-    end = time.monotonic() + seconds
+def _patience(seconds: float, too_late: Exception, waiting: Callable[[], None]) -> wire.Check:
+    """A check that calls ``waiting`` about twice a second and raises ``too_late`` after so many of them."""
+    began = told = time.monotonic()
 
     def check() -> None:
-        if time.monotonic() > end:
-            raise DecoderError(what)
+        nonlocal told
+        now = time.monotonic()
+        if now - began > seconds:
+            raise too_late
+        if now - told >= _TICK:
+            told = now
+            waiting()
 
     return check
 
@@ -196,11 +208,13 @@ class _Decoder:
         leash: socket.socket,
         seconds: float,
         waiting: Callable[[], None] = wire.nothing,
+        end_host: Callable[[], object] = wire.nothing,
     ) -> None:
         self._answers = answers
         self._leash = leash
         self._seconds = seconds  # left to wait for it
         self._waiting = waiting
+        self._end_host = end_host  # for one that perhaps hangs: the next file gets a new one
 
     def close(self) -> None:
         self._answers.close()
@@ -222,26 +236,21 @@ class _Decoder:
         if "error" in message:
             raise _refusal(message["error"])
         if "bug" in message:
-            raise DecoderError(str(message["bug"]))
+            raise DecoderError(_quoted(message["bug"]))
         return message
 
     def fill(self, into: memoryview) -> None:
         self._listen(lambda check: wire.fill(self._answers, into, check))
 
     def _listen(self, read: Callable[[wire.Check], T]) -> T:
-        began = told = time.monotonic()
-
-        def check() -> None:
-            nonlocal told
-            now = time.monotonic()
-            if now - began > self._seconds:
-                raise EngineError(ErrorCode.TIMED_OUT, _TOO_SLOW)
-            if now - told >= _TICK:
-                told = now
-                self._waiting()
-
+        began = time.monotonic()
+        too_late = EngineError(ErrorCode.TIMED_OUT, _TOO_SLOW)
         try:
-            return read(check)
+            return read(_patience(self._seconds, too_late, self._waiting))
+        except EngineError as error:
+            if error is too_late:  # and not what `waiting` raised
+                self._end_host()
+            raise
         except EOFError:
             raise self._cause_of_death() from None
         except ValueError as error:  # what it says makes no sense: it is no longer what we started
@@ -251,11 +260,15 @@ class _Decoder:
 
     def _cause_of_death(self) -> Exception:
         code = bytearray(1)
+        too_late = DecoderError("a decoder's end was not reported")
         try:
-            wire.fill(self._leash, memoryview(code), _deadline(_REPORT_SECONDS, "a decoder's end was not reported"))
+            wire.fill(self._leash, memoryview(code), _patience(_REPORT_SECONDS, too_late, self._waiting))
         except EOFError:
             # Its host died as well, and nothing but a system short of memory kills that.
             return MemoryError("the process that decodes media was killed")
+        except DecoderError as error:
+            self._end_host()
+            return error
         ended = code[0] - 256 if code[0] > 127 else code[0]
         if ended == wire.OUT_OF_MEMORY:
             return MemoryError("decoding needs more memory than it may have")
@@ -271,9 +284,15 @@ class _Decoder:
 
 def _refusal(said: Any) -> MediaError:
     match said:
-        case [str(code), str(message)] if code in _FILE_CODES:
+        case [str(code), str(message)] if code in _FILE_CODES and message.isprintable():
             return MediaError(ErrorCode(code), message[:500])
     return MediaError(ErrorCode.UNREADABLE_MEDIA, _BREAKS_DECODERS)
+
+
+def _quoted(said: Any) -> str:
+    """A traceback for the log: each line indented and in quotes, so that it cannot pass for one of the log's own."""
+    text = said[:_BUG_LENGTH] if isinstance(said, str) else "no text"
+    return "".join(f"\n    {line!r}" for line in text.splitlines())
 
 
 class SandboxedMedia:
@@ -306,7 +325,7 @@ class SandboxedMedia:
             message = self._decoder.answer()
             if "end" in message:
                 return
-            index, last = _place(message.get("frame"), last)
+            index, last = _place(message.get("frame"), last, self._limits)
             image = np.empty((self.info.height, self.info.width, 3), np.uint8)
             self._decoder.fill(image.data.cast("B"))
             yield Frame(index, last, image)
@@ -338,10 +357,14 @@ def _info(said: Any, limits: Limits) -> MediaInfo:
             info.mime in _MIMES
             and isinstance(info.codec, str)
             and len(info.codec) <= 64
-            and 0 < int(info.width) * int(info.height) <= limits.max_pixels
-            and info.width > 0
+            and info.codec.isprintable()
+            and _is_whole(info.width, 1, limits.max_pixels)
+            and _is_whole(info.height, 1, limits.max_pixels)
+            and info.width * info.height <= limits.max_pixels
             and info.rotation in (0, 90, 180, 270)
-            and all(x is None or (math.isfinite(x) and x >= 0) for x in (info.duration, info.fps, info.frame_count))
+            and (info.duration is None or 0 <= info.duration <= _latest(limits))
+            and (info.fps is None or 0 <= info.fps <= sys.float_info.max)
+            and (info.frame_count is None or _is_whole(info.frame_count, 0, _MOST_FRAMES))
         )
     except (TypeError, KeyError, ValueError) as error:
         raise MediaError(ErrorCode.UNREADABLE_MEDIA, _BREAKS_DECODERS) from error
@@ -350,9 +373,19 @@ def _info(said: Any, limits: Limits) -> MediaInfo:
     return info
 
 
-def _place(said: Any, last: float) -> tuple[int, float]:
+def _place(said: Any, last: float, limits: Limits) -> tuple[int, float]:
     """A frame's number and time, later than the one before."""
     match said:
-        case [int(index), (int() | float()) as time_] if math.isfinite(time_) and time_ > last and index >= 0:
-            return index, float(time_)
+        case [index, (int() | float()) as time_] if last < time_ <= _latest(limits):
+            if _is_whole(index, 0, _MOST_FRAMES):
+                return index, float(time_)
     raise MediaError(ErrorCode.UNREADABLE_MEDIA, _BREAKS_DECODERS)
+
+
+def _is_whole(said: Any, least: int, most: int) -> bool:
+    return type(said) is int and least <= said <= most  # not isinstance: true and false are numbers to that
+
+
+def _latest(limits: Limits) -> float:
+    """Seconds. Twice what may be: the last frame begins within the limit and may stay as long again."""
+    return 2 * limits.max_duration

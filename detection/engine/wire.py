@@ -58,7 +58,10 @@ def receive(origin: socket.socket, check: Check = nothing) -> dict[str, Any]:
     (length,) = _LENGTH.unpack(_exactly(origin, _LENGTH.size, check))
     if length > _LONGEST:
         raise ValueError("the message is too long")
-    message = json.loads(_exactly(origin, length, check))
+    try:
+        message = json.loads(_exactly(origin, length, check))
+    except RecursionError:
+        raise ValueError("the message is nested too deeply") from None
     if not isinstance(message, dict):
         raise ValueError("the message is no object")
     return message

@@ -83,8 +83,11 @@ class Store(Protocol):
     def picture(self, analysis: Analysis, name: str) -> Stored:
         """A picture of an analysis ("faces/0.jpg"), whether it is there or not."""
 
-    def local_copy(self, upload: Upload) -> AbstractContextManager[Path]:
-        """The file that was sent as a file of this machine; there is none at the path if it is gone."""
+    def local_copy(self, upload: Upload, on_piece: Callable[[], None]) -> AbstractContextManager[Path]:
+        """The file that was sent as a file of this machine; there is none at the path if it is gone.
+
+        ``on_piece`` is called again and again while it is fetched, if it has to be, and may raise to stop that.
+        """
 
     def attempt(self, analysis: Analysis, token: uuid.UUID) -> Attempt:
         """For the run that has just claimed this analysis."""

@@ -13,11 +13,11 @@ import logging
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import cached_property, partial
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from boto3.exceptions import Boto3Error
 from boto3.s3.transfer import TransferConfig
@@ -38,6 +38,7 @@ logger = logging.getLogger(__name__)
 MARK = ".veriframe"
 PART = 8 * 1024 * 1024  # bytes; what is smaller is sent at once
 PARTS_IN_MEMORY = 3  # of one file that is being sent
+PIECE = 256 * 1024  # bytes of one that is being fetched; so much comes over the slowest line within the lease
 TRIES = 3  # of each request
 WRITERS = 8  # pictures that are written at once
 AT_ONCE = 1000  # as many names as one request may list or delete
@@ -106,17 +107,25 @@ class Bucket(S3Storage):
         return self.stored(f"{_attempt(analysis)}/{name}")
 
     @contextmanager
-    def local_copy(self, upload: Upload) -> Iterator[Path]:
+    def local_copy(self, upload: Upload, on_piece: Callable[[], None]) -> Iterator[Path]:
         name = str(upload.file.name)
         with copies.copy(PurePosixPath(name).suffix) as file:
             try:
-                with reached():
-                    self.client.download_fileobj(self.bucket_name, self.key(name), file, Config=self.transfer_config)
+                self._fetch(name, file, on_piece)
                 file.flush()
                 path = Path(file.name)
             except FileNotFoundError:
                 path = Path(settings.MEDIA_ROOT, name)  # where there is none: whoever opens it finds that out
             yield path
+
+    def _fetch(self, name: str, file: IO[bytes], on_piece: Callable[[], None]) -> None:
+        """In this very thread, piece by piece: boto3's own transfer waits in one call, through which neither a worker's
+        shutdown nor a time limit gets.
+        """
+        with reached(), closing(self.client.get_object(Bucket=self.bucket_name, Key=self.key(name))["Body"]) as body:
+            for piece in body.iter_chunks(PIECE):
+                file.write(piece)
+                on_piece()
 
     def attempt(self, analysis: Analysis, token: uuid.UUID) -> BucketAttempt:
         del token  # the row forgets it
@@ -176,7 +185,9 @@ class Bucket(S3Storage):
                     yield self._relative(found["Prefix"])
 
     def inside(self, folder: PurePosixPath) -> list[PurePosixPath]:
-        names = [self._relative(found["Key"]) for found in self._listed(str(folder))]
+        # Without the empty objects that some programs write to show a folder: this very one has one, too.
+        keys = [found["Key"] for found in self._listed(str(folder)) if not found["Key"].endswith("/")]
+        names = [self._relative(key) for key in keys]
         return sorted({PurePosixPath(*name.parts[: FILE + 1]) for name in names})
 
     def kept(self, analysis: Analysis) -> set[str]:

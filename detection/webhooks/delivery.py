@@ -90,18 +90,21 @@ def sweep(*, forgotten: bool = False) -> int:
     WebhookEvent.objects.filter(Q(created_at__lt=now - KEPT) | told).delete()
     unsent = Q(message_at=None) | Q(message_at__lt=now if forgotten else now - RESEND_AFTER)
     overdue = _waiting().filter(unsent, next_try_at__lt=now - JUST_NOW)
-    return sum(_resend(*row) for row in list(overdue.values_list("pk", "message_at")))
+    sent = 0
+    for delivery_id, message_at in list(overdue.values_list("pk", "message_at")):
+        if not _take(delivery_id, message_at):
+            continue
+        if not _enqueue(delivery_id):
+            WebhookDelivery.objects.filter(pk=delivery_id).update(message_at=message_at)
+            break  # a broker that is away takes its time to say so, for each row anew
+        sent += 1
+    return sent
 
 
-def _resend(delivery_id: uuid.UUID, message_at: datetime | None) -> bool:
+def _take(delivery_id: uuid.UUID, message_at: datetime | None) -> bool:
     """Several sweepers may see the same row: the one whose update counts sends."""
-    row = WebhookDelivery.objects.filter(pk=delivery_id)
-    if not row.filter(message_at=message_at).update(message_at=timezone.now()):
-        return False
-    if _enqueue(delivery_id):
-        return True
-    row.update(message_at=message_at)
-    return False
+    row = WebhookDelivery.objects.filter(pk=delivery_id, message_at=message_at)
+    return bool(row.update(message_at=timezone.now()))
 
 
 def _waiting() -> WebhookDeliveryQuerySet:

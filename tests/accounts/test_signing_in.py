@@ -18,8 +18,10 @@ from django.core.cache import cache
 from django.test import Client
 from django.utils import timezone
 
+from accounts import sessions
 from accounts.models import User
 from accounts.sessions import forget_ended
+from config import layer
 from tests.accounts.conftest import link_in_mail, sign_in, totp
 from tests.factories import PASSWORD, make_user
 
@@ -269,6 +271,24 @@ def test_of_a_session_that_ended_nothing_is_kept(ann_client: Client, ann: User, 
     assert not Session.objects.exists()
 
 
+def test_sessions_that_ran_out_are_forgotten_some_at_a_time_and_nobody_is_told_of_each(
+    ann_client: Client, phone: Client, monkeypatch: pytest.MonkeyPatch, django_capture_on_commit_callbacks
+):
+    monkeypatch.setattr(sessions, "AT_ONCE", 1)
+    told: list[str] = []
+    monkeypatch.setattr(layer, "send", lambda group, message: told.append(group))
+    Session.objects.filter(pk=phone.session.session_key).update(expire_date=timezone.now() + timedelta(days=1))
+    Session.objects.filter(pk=ann_client.session.session_key).update(expire_date=timezone.now())
+    Session.objects.create(session_key="old", session_data="", expire_date=timezone.now() - timedelta(days=1))
+    with django_capture_on_commit_callbacks(execute=True):
+        forget_ended()
+    assert Session.objects.get().pk == phone.session.session_key
+    assert told == []
+    with django_capture_on_commit_callbacks(execute=True):
+        Session.objects.all().delete()
+    assert len(told) == 1, "of one that had not run out"
+
+
 def test_of_a_session_that_goes_on_everything_is_kept(ann_client: Client, ann: User):
     forget_ended()
     assert who(ann_client) == ann
@@ -317,6 +337,20 @@ def test_a_factor_that_cannot_be_read_any_more_opens_nothing(
     assert page.context["form"].errors
     assert not who(ann_client).is_authenticated
     assert f"second factor of user {ann.pk}: a stored secret cannot be read" in caplog.text
+
+
+def test_recovery_codes_that_cannot_be_read_any_more_are_replaced(ann_client: Client, turn_on: Callable):
+    """An administrator took the factor away, the codes stayed, and the user has set up another one since."""
+    turn_on(ann_client)
+    Authenticator.objects.filter(type="recovery_codes").update(data={"seed": "sealed:nonsense", "used_mask": 0})
+    assert "0 are left." in ann_client.get("/accounts/2fa/").content.decode()
+    pages = "/accounts/2fa/recovery-codes/"
+    for page in (pages, f"{pages}download/"):
+        assert ann_client.get(page)["Location"] == f"{pages}generate/"
+    asked = ann_client.get(f"{pages}generate/").content.decode()
+    assert "Make new recovery codes?" in asked
+    assert "Those that you have now stop working." not in asked
+    assert len(ann_client.post(f"{pages}generate/", follow=True).context["unused_codes"]) == 10
 
 
 # -- E-mail that cannot be sent ---------------------------------------------------------------------------------------

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import uvicorn
 import yaml
+from django.conf import settings
 from django.core.management import get_commands
 
 from detection.management.commands.worker import STOP_SECONDS
@@ -70,6 +72,37 @@ def test_its_commands_are_ours_and_each_set_of_workers_has_a_container():
 def test_workers_have_the_time_to_hand_back_what_they_do():
     for name in SETS:
         assert int(SERVICES[name]["stop_grace_period"].removesuffix("s")) > STOP_SECONDS + 10
+
+
+def test_workers_have_room_for_what_they_may_take_and_for_their_decoder():
+    unit = (DEPLOY / "systemd" / "veriframe-worker@.service").read_text(encoding="utf-8")
+    memory_max = re.search(r"^MemoryMax=(\d+)G$", unit, re.MULTILINE)[1]
+    limits = [memory_max, *(SERVICES[name]["mem_limit"].removesuffix("g") for name in ("images", "videos"))]
+    for limit in limits:
+        assert int(limit) << 30 > settings.WORKER_MEMORY_BYTES + settings.DECODE_MEMORY_BYTES
+
+
+def test_the_image_can_be_built_with_what_a_bucket_needs():
+    assert "ARG INSTALL=server\n" in DOCKERFILE
+    assert SERVICES["web"]["build"] == {"context": ".", "args": {"INSTALL": "${INSTALL:-server}"}}
+
+
+def test_files_on_their_way_are_on_a_disk():
+    """In /tmp they would take the memory that a container may have."""
+    web = SERVICES["web"]
+    assert web["tmpfs"] == ["/tmp"]
+    assert f"arriving:{web['environment']['TMPDIR']}" in web["volumes"]
+    assert "arriving" in COMPOSE["volumes"]
+    common = (DEPLOY / "systemd" / "veriframe-.service.d" / "common.conf").read_text(encoding="utf-8")
+    assert f"Environment=TMPDIR={web['environment']['TMPDIR']}\n" in common
+
+
+def test_the_proxy_looks_for_each_new_server_and_leaves_a_connection_before_it_does():
+    assert SERVICES["proxy"]["depends_on"]["web"] == {"condition": "service_healthy", "restart": True}
+    http = (DEPLOY / "nginx" / "http.conf").read_text(encoding="utf-8")
+    upstream = http.partition("upstream site {")[2].partition("}")[0]
+    kept = int(re.search(r"keepalive_timeout (\d+)s;", upstream)[1])
+    assert kept < uvicorn.Config("config.asgi:application").timeout_keep_alive
 
 
 def test_proxy_server_and_volume_agree():
@@ -189,3 +222,4 @@ def test_units_run_our_commands_and_wait_long_enough():
         assert command[1] in get_commands()
     common = (DEPLOY / "systemd" / "veriframe-.service.d" / "common.conf").read_text(encoding="utf-8")
     assert int(re.search(r"^TimeoutStopSec=(\d+)$", common, re.MULTILINE)[1]) > STOP_SECONDS + 10
+    assert re.search(r"^OOMPolicy=continue$", common, re.MULTILINE), "a decoder that takes too much goes alone"

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import http.server
 import os
 import shutil
+import socket
 import ssl
 import subprocess
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from ipaddress import ip_address
 from pathlib import Path
+from typing import NamedTuple
 
 import httpx
 import pytest
@@ -37,8 +41,15 @@ class Proxied:
         self.url, self.log = f"http://127.0.0.1:{port}", server.log
 
 
+class Listening(NamedTuple):
+    """What nginx needs to know of a server."""
+
+    port: int
+    folder: Path
+
+
 @contextmanager
-def nginx(folder: Path, server: Server, config: str) -> Iterator[dict[str, int]]:
+def nginx(folder: Path, server: Server | Listening, config: str) -> Iterator[dict[str, int]]:
     """nginx with one of its files. Yields its ports by what they are called there."""
     if shutil.which("nginx") is None:
         lacking("needs nginx (Debian: apt install nginx-light)")
@@ -189,6 +200,63 @@ def test_over_https(tmp_path: Path, server: Server):
     assert " GET 200 " in log
     assert "127.0.0.1" not in log, "it does not say who asked"
     assert "health" not in log, "nor for what"
+
+
+class Echo(http.server.BaseHTTPRequestHandler):
+    """Answers with what it was told of the way that the visitor came."""
+
+    def do_GET(self) -> None:
+        said = ",".join(self.headers.get_all("X-Forwarded-Proto", [])).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(said)))
+        self.end_headers()
+        self.wfile.write(said)
+
+    def log_message(self, *args: object) -> None:
+        """Quiet."""
+
+
+@pytest.fixture
+def echo(tmp_path: Path) -> Iterator[Listening]:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Echo) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield Listening(server.server_port, tmp_path)
+        server.shutdown()
+        thread.join()
+
+
+def test_one_address_alone_cannot_send_everything_at_once(tmp_path: Path):
+    """A hundred files that never end, to a server that never answers; the next one is sent away."""
+    start = b"POST /upload/ HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\nExpect: 100-continue\r\n\r\n"
+    with ExitStack() as stack:
+        silent = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=256))
+        ports = stack.enter_context(nginx(tmp_path, Listening(silent.getsockname()[1], tmp_path), "plain.conf"))
+
+        def send() -> bytes:
+            sender = stack.enter_context(socket.create_connection(("127.0.0.1", ports["8080"]), timeout=60))
+            sender.sendall(start)
+            return sender.recv(4096).partition(b"\r\n")[0]
+
+        assert [send() for _ in range(100)] == [b"HTTP/1.1 100 Continue"] * 100
+        assert send() == b"HTTP/1.1 429 Too Many Requests"
+
+
+def test_behind_something_that_speaks_https_the_server_is_told(tmp_path: Path, echo: Listening):
+    with nginx(tmp_path, echo, "plain.conf") as ports:
+        told = {
+            claimed: httpx.get(f"http://127.0.0.1:{ports['8080']}/", headers={"X-Forwarded-Proto": claimed}).text
+            for claimed in ("https", "http", "gopher", "")
+        }
+    assert told == {"https": "https", "http": "http", "gopher": "http", "": "http"}
+
+
+def test_with_https_of_its_own_nobody_s_claim_counts(tmp_path: Path, echo: Listening):
+    make_certificate(tmp_path)
+    trust = ssl.create_default_context(cafile=str(tmp_path / "fullchain.pem"))
+    with nginx(tmp_path, echo, "tls.conf") as ports:
+        url = f"https://127.0.0.1:{ports['8443']}/"
+        assert httpx.get(url, headers={"X-Forwarded-Proto": "http"}, verify=trust).text == "https"
 
 
 def make_certificate(folder: Path) -> None:

@@ -101,6 +101,24 @@ def test_what_is_given_up_again_is_one_row_while_it_waits(owner: User):
     assert dead_letters.waiting() == 1
 
 
+def test_what_is_reported_again_and_again_while_the_queue_is_away_is_one_report(owner: User):
+    for _ in range(3):
+        dead_letters.record(actor="deliver", args=["x"], tries=4, error=ValueError(), message_id="one")
+    letter = DeadLetter.objects.get()
+    assert letter.given_up == 1
+    dead_letters.conclude(letter, DeadLetter.State.DISMISSED)
+    dead_letters.record(actor="deliver", args=["x"], tries=4, error=ValueError(), message_id="one")
+    assert DeadLetter.objects.count() == 1, "what somebody has dealt with does not come back"
+
+
+@pytest.mark.parametrize(("status", "letters"), [("queued", 0), ("running", 0), ("failed", 1)])
+def test_a_worker_that_was_restarted_too_often_gives_up_no_work_that_still_waits(status: str, letters: int):
+    analysis = factories.make_analysis(status=status)
+    error = dramatiq.Retry("the worker stops")
+    dead_letters.record(actor="analyse", args=[str(analysis.pk)], tries=4, error=error, message_id="one")
+    assert DeadLetter.objects.count() == letters
+
+
 def test_an_administrator_has_a_failed_analysis_tried_again(administrator_client: Client, owner: User, queued):
     analysis = factories.make_analysis(owner, status="failed", error_code="internal_error", attempts=4)
     letter = letter_about(analysis)

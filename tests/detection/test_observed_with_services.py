@@ -47,8 +47,14 @@ def figures(url: str) -> str:
     return httpx.get(url, headers={"Authorization": f"Bearer {TOKEN}"}, timeout=60).raise_for_status().text
 
 
+def ports(server: Server) -> list[int]:
+    """Where workers show their figures: at the first port that was free when they came."""
+    assert server.process is not None
+    said = (line for line in lines(server) if line["process"] != server.process.pid)
+    return [int(line["message"].split()[-1]) for line in said if line["message"].startswith("figures for Prometheus")]
+
+
 def test_one_upload_from_the_request_to_the_worker(server: Server):
-    port = int(server.environment["VERIFRAME_METRICS_PORT"])
     with Person(server) as person:
         worker = Worker(server.environment, server.log)
         try:
@@ -62,7 +68,8 @@ def test_one_upload_from_the_request_to_the_worker(server: Server):
             services.wait_for(lambda: any("score" in line["message"] for line in lines(server)), "its line", PATIENCE)
             alive = 'veriframe_workers{queue="images",state="alive"} 1.0'
             services.wait_for(lambda: alive in figures(f"{server.url}/metrics"), "a sign of life", PATIENCE)
-            site, worker_figures = figures(f"{server.url}/metrics"), figures(f"http://127.0.0.1:{port + 1}/metrics")
+            (port,) = ports(server)
+            site, worker_figures = figures(f"{server.url}/metrics"), figures(f"http://127.0.0.1:{port}/metrics")
         finally:
             worker.stop()
         services.wait_for(lambda: alive not in figures(f"{server.url}/metrics"), "its leaving", PATIENCE)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from uuid import uuid4
@@ -331,6 +333,44 @@ def test_a_full_disk_is_tried_again_and_then_said(settings: LazySettings, media_
     letter = DeadLetter.objects.get()
     assert (letter.analysis, letter.tries, letter.error) == (analysis, 2, "OSError")
     assert letter.place.startswith("detection/")
+
+
+def full(frame: int) -> None:
+    """As SQLite says it, of a database that may not grow."""
+    try:
+        with closing(sqlite3.connect(":memory:")) as small:
+            small.execute("PRAGMA max_page_count = 2")
+            small.execute("CREATE TABLE a (b)")
+            small.execute("INSERT INTO a VALUES (zeroblob(100000))")
+    except sqlite3.OperationalError as error:
+        raise OperationalError(str(error)) from error
+
+
+def test_a_full_disk_of_the_database_is_tried_again_and_then_said(settings: LazySettings):
+    settings.ANALYSIS_ATTEMPTS = 2
+    analysis = factories.make_analysis()
+    with pytest.raises(dramatiq.Retry) as retry:
+        runner.run(analysis.pk, engine=FakePipeline(between=full))
+    again = reload(analysis)
+    assert (again.status, again.attempts, retry.value.delay) == ("queued", 1, runner.NO_ROOM_PAUSE)
+    runner.run(analysis.pk, engine=FakePipeline(between=full))
+    failed = reload(analysis)
+    assert (failed.status, failed.error_code) == ("failed", "disk_full")
+
+
+@pytest.mark.parametrize("attempts", [0, 2])
+def test_a_database_that_takes_nothing_at_all_is_left_to_the_lease(
+    attempts: int, settings: LazySettings, monkeypatch: pytest.MonkeyPatch
+):
+    settings.ANALYSIS_ATTEMPTS = 3
+    analysis = factories.make_analysis(attempts=attempts)
+    monkeypatch.setattr(runner.Claim, "end", lambda claim, *args, **values: full(0))
+    with pytest.raises(dramatiq.Retry):
+        runner.run(analysis.pk, engine=FakePipeline(between=full))
+    left = reload(analysis)
+    assert (left.status, left.attempts) == ("running", attempts + 1)
+    assert left.lease_until is not None
+    assert not DeadLetter.objects.exists()
 
 
 def test_an_engine_that_cannot_be_built_is_a_failure():

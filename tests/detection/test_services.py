@@ -20,6 +20,7 @@ from detection import services, validators
 from detection.models import Analysis, Upload
 from detection.problems import Refused
 from tests import factories
+from tests.services import free_port
 
 pytestmark = pytest.mark.django_db
 
@@ -240,6 +241,33 @@ def test_a_sweep_while_the_broker_is_away_loses_nothing(queued, monkeypatch):
         assert services.requeue_unfinished() == 0
     assert services.requeue_unfinished() == 1
     assert queued() == [str(analysis.pk)]
+
+
+def test_a_broker_that_is_away_is_asked_once_in_each_sweep(monkeypatch):
+    """To say so may take it long, for each message anew."""
+    for _ in range(3):
+        age(factories.make_analysis(), created_at=timedelta(minutes=1))
+    asked: list[object] = []
+
+    def away(message, *, delay=None):
+        asked.append(message)
+        raise dramatiq.errors.ConnectionClosed("no broker")
+
+    monkeypatch.setattr(dramatiq.get_broker(), "enqueue", away)
+    assert services.requeue_unfinished() == 0
+    assert len(asked) == 1
+    assert set(Analysis.objects.values_list("sent_at", flat=True)) == {None}
+
+
+def test_a_sweep_goes_on_without_redis_while_messages_are_elsewhere(queued, settings: LazySettings, tmp_path):
+    settings.EMBEDDED = False
+    nobody = {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": f"redis://127.0.0.1:{free_port()}"}
+    settings.CACHES = {"default": nobody}
+    lost = factories.make_analysis(sent_at=timezone.now())
+    never_sent = factories.make_analysis()
+    age(never_sent, created_at=timedelta(minutes=1))
+    services.sweep()
+    assert queued() == [str(never_sent.pk)], f"whether {lost.pk} is forgotten, nobody knows"
 
 
 def test_a_message_that_is_old_is_sent_again(queued):

@@ -147,6 +147,19 @@ def test_the_size_of_a_webp_is_read_as_pillow_reads_it(options: dict, size: tupl
     assert formats.webp_size(content.getvalue()[: formats.HEAD_BYTES]) == size
 
 
+def test_what_a_png_holds_compressed_is_not_unpacked_here():
+    """A colour profile of some megabytes, which Pillow unpacks, and refuses, as soon as it opens the file."""
+    content = io.BytesIO()
+    Image.new("RGB", (160, 96)).save(content, "PNG", icc_profile=bytes(8 << 20))
+    taken = accept("face.png", content.getvalue())
+    assert (taken.width, taken.height) == (160, 96)
+
+
+def test_a_png_that_does_not_begin_with_its_header(tmp_path: Path):
+    content = clips.png_header(tmp_path / "a.png", 160, 96).read_bytes().replace(b"IHDR", b"tEXt")
+    assert refused("face.png", content).code == "content_mismatch"
+
+
 @pytest.mark.parametrize(
     "head", [b"RIFF\0\0\0\0WEBP", b"RIFF\0\0\0\0WEBPALPH" + bytes(20), b"RIFF\0\0\0\0WEBPVP8 " + bytes(20)]
 )

@@ -11,6 +11,8 @@ import threading
 from pathlib import Path
 from typing import Any, Self
 
+from tests import services
+
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 90  # generous: the machine may be busy with something else
 # Tests upload more than people do; those of the limits set their own.
@@ -89,8 +91,7 @@ class Server:
     def _end(self, how: signal.Signals) -> None:
         if self.process is None:
             return
-        self.process.send_signal(how)
-        self.process.wait(timeout=30)
+        services.end(self.process, how)
         assert self.process.stdout is not None
         self.process.stdout.close()
         self.process = None

@@ -8,8 +8,6 @@ import json
 import logging
 import os
 import signal
-import socket
-import struct
 import subprocess
 import sys
 import threading
@@ -205,16 +203,60 @@ def test_a_picture_that_takes_for_ever(tmp_path: Path):
 
 @linux
 def test_a_decoder_that_says_nothing_is_not_waited_for(clip: Path):
-    sandbox = Sandbox(Bounds(seconds=2))
+    sandbox = Sandbox()
     with sandbox(clip, limits=Limits()) as media:
+        host = host_of(sandbox)
         os.kill(decoder_of(sandbox), signal.SIGSTOP)
+        media._decoder._seconds = 1
         with pytest.raises(EngineError) as caught:
             list(media.sample(5))
     assert caught.value.code is ErrorCode.TIMED_OUT
+    assert len(seen(clip, sandbox)[1]) == 5, "the next file is not concerned"
+    assert host_of(sandbox) != host, "it may have been the host that hangs"
+
+
+TAKEN_OVER = """
+import os, socket, sys, time
+from detection.engine.decoder import _await
+alive, held = os.pipe()
+leash, other_end = socket.socketpair()
+child = os.fork()
+if child == 0:
+    {first}
+    time.sleep(600)
+    os._exit(0)
+os.close(held)
+print(_await(child, alive, leash))
+"""
+
+
+@linux
+@pytest.mark.parametrize("first", ["os.close(held)", "os.write(held, b'x')"])
+def test_who_took_a_decoder_over_cannot_stay_by_seeming_to_have_ended(first: str):
+    """Its host would wait for it, and no further file of this worker be read."""
+    program = TAKEN_OVER.format(first=first)
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False, timeout=120
+    )
+    assert (done.stdout, done.stderr) == (f"{-signal.SIGKILL}\n", "")
+
+
+@linux
+def test_a_host_that_does_not_say_how_a_decoder_ended_is_replaced(monkeypatch: pytest.MonkeyPatch, clip: Path):
+    monkeypatch.setattr(module, "_REPORT_SECONDS", 1)
+    sandbox = Sandbox()
+    with sandbox(clip, limits=Limits()) as media:
+        decoder, host = decoder_of(sandbox), host_of(sandbox)
+        os.kill(host, signal.SIGSTOP)
+        os.kill(decoder, signal.SIGKILL)
+        with pytest.raises(module.DecoderError, match="not reported"):
+            list(media.sample(5))
+    assert is_gone(host)
+    assert len(seen(clip, sandbox)[1]) == 5
 
 
 CONFINED = """
-import errno, json, mmap, os, socket, sys
+import errno, fcntl, json, mmap, os, signal, socket, sys
 from detection.engine.confinement import Confinement
 from detection.engine.wire import Bounds
 peer = socket.socket()
@@ -235,6 +277,10 @@ print(json.dumps({"lacking": confinement.lacking, **{name: refused(what) for nam
     "fork": os.fork,
     "exec": lambda: os.execv("/bin/true", ["true"]),
     "kill": lambda: os.kill(os.getppid(), 0),
+    # What arrives on a socket makes the system send a signal of one's choice to a process of one's choice.
+    "which signal": lambda: fcntl.fcntl(peer, fcntl.F_SETSIG, signal.SIGKILL),
+    "to whom": lambda: fcntl.fcntl(peer, fcntl.F_SETOWN, os.getpid()),
+    "when": lambda: fcntl.fcntl(peer, fcntl.F_SETFL, os.O_ASYNC),
     "code": lambda: mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC),
 }.items()}}), flush=True)
 os._exit(0)
@@ -266,71 +312,6 @@ def test_it_knows_neither_the_site_s_secrets_nor_the_file_s_name(sandbox: Sandbo
         assert b"VERIFRAME_SECRET_KEY" in {name.encode() for name in os.environ}
         assert names <= {b"PYTHONPATH", b"OPENBLAS_NUM_THREADS", b"MALLOC_ARENA_MAX", b"LC_CTYPE", b""}
         assert clip.name.encode() not in Path(f"/proc/{process}/cmdline").read_bytes()
-
-
-# -- What comes back is not believed -----------------------------------------------------------------------------------
-GOOD = {"info": {"kind": "image", "mime": "image/png", "width": 2, "height": 1, "codec": "png"}}
-
-
-def says(*parts: dict | bytes) -> Callable[[], module._Decoder]:
-    """A decoder that says this, whatever it is asked, and then nothing more."""
-    near, far = socket.socketpair()
-    leash, leash_end = socket.socketpair()
-    for part in parts:
-        content = part if isinstance(part, bytes) else json.dumps(part).encode()
-        far.sendall(content if isinstance(part, bytes) else struct.pack("!I", len(content)) + content)
-    leash_end.sendall(b"\0")
-    far.shutdown(socket.SHUT_WR)
-    leash_end.close()
-    decoder = module._Decoder(near, leash, 30)
-    decoder.far = far  # not closed before the test is over
-    return lambda: decoder
-
-
-@pytest.mark.parametrize(
-    "parts",
-    [
-        (b"\xff\xff\xff\xff",),
-        (b"\0\0\0\x04nope",),
-        (b"\0\0\0\x02[]",),
-        ({"info": None},),
-        ({"info": {**GOOD["info"], "mime": "text/html"}},),
-        ({"info": {**GOOD["info"], "width": -2, "height": -1}},),
-        ({"info": {**GOOD["info"], "width": 1 << 40}},),
-        ({"info": {**GOOD["info"], "duration": float("nan")}},),
-        ({"info": {**GOOD["info"], "more": 1}},),
-        ({"error": ["internal_error", "whatever"]},),
-        ({"error": "whatever"},),
-        (GOOD, {"frame": [0, float("inf")]}),
-        (GOOD, {"frame": [-1, 0.0]}),
-        (GOOD, {"frame": ["0", 0.0]}),
-        (GOOD, {"frame": [0, 0.0]}, b"123456", {"frame": [1, 0.0]}),
-        (GOOD, {"frame": [0, 0.0]}, b"123"),
-        (),
-    ],
-    ids=str,
-)
-def test_nonsense_costs_the_file_and_nothing_else(parts: tuple[dict | bytes, ...]):
-    decode = says(*parts)
-    with pytest.raises(MediaError) as caught, SandboxedMedia(decode, Limits()) as media:
-        list(media.sample(3))
-    decode().far.close()
-    decode().close()
-    assert caught.value.code is ErrorCode.UNREADABLE_MEDIA
-
-
-def test_more_frames_than_were_asked_for_are_not_read():
-    decode = says(GOOD, *[part for n in range(9) for part in ({"frame": [n, n / 2]}, b"123456")])
-    with SandboxedMedia(decode, Limits()) as media:
-        assert [f.index for f in media.sample(3)] == [0, 1, 2]
-    decode().far.close()
-
-
-def test_a_mistake_of_ours_over_there_comes_to_light():
-    decode = says({"bug": "Traceback: ouch"})
-    with pytest.raises(module.DecoderError, match="ouch"):
-        SandboxedMedia(decode, Limits())
-    decode().far.close()
 
 
 # -- When it ends ------------------------------------------------------------------------------------------------------
@@ -382,6 +363,19 @@ def test_who_waits_is_told_so_and_may_stop(sandbox: Sandbox, clip: Path):
         with pytest.raises(Cancelled):
             list(media.sample(5))
     wait_for(lambda: is_gone(decoder), "the decoder's end")
+
+
+@linux
+def test_who_waits_for_the_decoders_to_be_loaded_is_told_so_too(clip: Path):
+    """That takes long on a busy machine, and a lease is short."""
+    sandbox = Sandbox()
+    os.kill(sandbox._living_host()._process.pid, signal.SIGSTOP)
+
+    def waiting() -> None:
+        raise Cancelled
+
+    with pytest.raises(Cancelled):
+        sandbox(clip, limits=Limits(), waiting=waiting)
 
 
 @linux

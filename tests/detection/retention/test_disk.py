@@ -170,7 +170,16 @@ def test_the_only_file_that_goes_while_it_is_looked_for_is_no_missing_folder(own
 
     monkeypatch.setattr(storage, "source", then_deleted)
     assert repaired() == {}
-    assert [path.name for path in media_root.iterdir()] == [".veriframe"]
+    assert list(media_root.iterdir()) == []
+
+
+def test_a_folder_that_was_always_empty_is_not_taken_for_ours_once_there_are_files_elsewhere(owner, finish, media_root):
+    assert repaired() == {}  # a second machine's folder, before the first upload
+    finish(owner)
+    shutil.rmtree(media_root)  # which arrives at the first machine
+    media_root.mkdir()
+    with pytest.raises(OSError, match="is it mounted"):
+        cleanup.tidy()
 
 
 def test_by_hand(owner, finish, media_root, monkeypatch):
@@ -183,7 +192,7 @@ def test_by_hand(owner, finish, media_root, monkeypatch):
     out = StringIO()
     call_command("clean_media", stdout=out)
     assert "Deleted or repaired:" in out.getvalue()
-    assert [path.name for path in media_root.iterdir()] == [".veriframe"]
+    assert list(media_root.iterdir()) == []
 
 
 def test_a_large_file_arrives_in_the_media_folder(client, owner, media_root, settings):

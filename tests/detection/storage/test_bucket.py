@@ -9,6 +9,7 @@ import hashlib
 import io
 import json
 import zipfile
+from collections.abc import Callable
 from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
@@ -99,8 +100,10 @@ def test_a_large_file_is_sent_on_in_parts(s3: S3, owner_client: Client, settings
     (key,) = s3.objects()
     assert s3.read(key) == content
     assert s3.client.head_object(Bucket=s3.bucket, Key=key)["ETag"].endswith('-3"'), "three parts"
-    with storage.store().local_copy(upload) as path:
+    pieces: list[None] = []
+    with storage.store().local_copy(upload, lambda: pieces.append(None)) as path:
         assert path.read_bytes() == content
+    assert len(pieces) > len(content) // bucket.PIECE, "who asks for it is heard from in between"
 
 
 def test_there_is_only_so_much_room(s3: S3, owner_client: Client, settings: LazySettings):
@@ -208,6 +211,33 @@ def test_of_a_worker_that_was_overtaken_nothing_stays(s3: S3, owner: User):
     assert picture.exists()
 
 
+def test_the_claim_is_renewed_while_the_file_is_fetched(s3: S3, owner: User):
+    analysis = factories.make_analysis(owner)
+    while_fetched(lambda: Analysis.objects.update(lease_until=timezone.now() - timedelta(seconds=1)))
+    engine = FakePipeline(frames=2)
+
+    def still_ours() -> FakePipeline:
+        assert again(analysis).lease_until > timezone.now()
+        return engine
+
+    runner.run(analysis.pk, engine=still_ours)
+    assert again(analysis).status == "succeeded"
+
+
+def test_nothing_more_is_fetched_for_an_analysis_that_was_cancelled(s3: S3, owner: User, stored):
+    analysis = factories.make_analysis(owner)
+    while_fetched(lambda: services.cancel(analysis=analysis))
+    engine = FakePipeline(frames=2)
+    runner.run(analysis.pk, engine=engine)
+    assert (again(analysis).status, engine.runs, stored()) == ("cancelled", 0, [])
+
+
+def while_fetched(happen: Callable[[], object]) -> None:
+    """Between the beginning of the answer and the file itself."""
+    events = storage.store().client.meta.events
+    events.register("after-call.s3.GetObject", lambda **_: happen())
+
+
 def test_pictures_of_a_transaction_that_failed_stay_until_the_clean_up(s3: S3, owner: User, monkeypatch, aged):
     """Whether it was committed all the same, nobody knows: removing them might take them from under a row."""
     analysis = factories.make_analysis(owner)
@@ -292,6 +322,8 @@ def test_a_tidy_bucket_is_left_as_it_is(finished: Analysis, s3: S3, owner: User,
     factories.make_analysis(owner)
     s3.write("site/backup.tar")
     s3.write("site/samples/pan.mp4")
+    for folder in ("", finished.upload_id, finished.folder):  # as programs do to which a folder is a thing
+        s3.write(f"site/{folder}/".replace("//", "/"), b"")
     s3.write("another-program/source.jpg")
     before = s3.objects()
     assert not any(asdict(cleanup.tidy()).values())

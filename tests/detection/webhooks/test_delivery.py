@@ -176,6 +176,25 @@ def test_a_broker_that_is_away_loses_nothing(owner, webhook, committed, monkeypa
     assert delivery.sweep() == 0  # it is in the queue: not again at once
 
 
+def test_a_broker_that_is_away_is_asked_once_in_each_sweep(owner, webhook, committed, monkeypatch):
+    """To say so may take it long, for each message anew."""
+    asked: list[object] = []
+
+    def away(message, *, delay=None):
+        asked.append(message)
+        raise dramatiq.errors.ConnectionClosed("away")
+
+    monkeypatch.setattr(dramatiq.get_broker(), "enqueue", away)
+    with committed():
+        for _ in range(3):
+            services.cancel(analysis=factories.make_analysis(owner))
+    WebhookDelivery.objects.update(next_try_at=timezone.now() - timedelta(minutes=1))
+    asked.clear()
+    assert delivery.sweep() == 0
+    assert len(asked) == 1
+    assert list(WebhookDelivery.objects.values_list("message_at", flat=True)) == [None] * 3
+
+
 # -- Nobody answers ---------------------------------------------------------------------------------------------------
 
 
