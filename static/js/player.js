@@ -55,16 +55,21 @@ export class Player {
   }
 
   failed(root) {
-    if (this.video.error?.code === MediaError.MEDIA_ERR_NETWORK && !this.again) return this.reload();
+    if (!this.again) return this.reload();
     root.querySelector("#video-error").hidden = false;
   }
 
-  /** Where a file lies elsewhere, the address that we were sent on to is good for some minutes: ask for another one. */
+  /**
+   * Where a file lies elsewhere, the address that we were sent on to is good for some minutes: ask for another one, once.
+   * Browsers remember where an address had sent them, so ours must differ.
+   */
   reload() {
     const { currentTime, paused } = this.video;
     const time = this.sent ?? currentTime;
     this.again = true;
-    this.video.load();
+    const address = new URL(this.video.currentSrc || this.video.src, location.href);
+    address.searchParams.set("again", Date.now());
+    this.video.src = address;
     this.video.addEventListener(
       "loadedmetadata",
       () => {
