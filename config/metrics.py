@@ -104,13 +104,13 @@ class CountedSockets:
 @contextmanager
 def counted_job(path: str) -> Iterator[None]:
     """Around one run of one of ``settings.JOBS``."""
+    outcome = "failed"
     try:
         yield
-    except Exception:
-        JOB_RUNS.labels(path, "failed").inc()
-        raise
-    JOB_RUNS.labels(path, "done").inc()
-    signs.note_job(path)
+        outcome = "done"
+        signs.note_job(path)
+    finally:
+        JOB_RUNS.labels(path, outcome).inc()
 
 
 class WorkerMetrics(Middleware):

@@ -12,8 +12,7 @@ from datetime import datetime
 
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError
-from django.db.models import Case, Count, F, Min, Q, When
-from django.db.models.functions import Coalesce
+from django.db.models import Count, Min, Q
 from django.utils import timezone
 from prometheus_client import REGISTRY
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -30,8 +29,6 @@ logger = logging.getLogger(__name__)
 
 Status = Analysis.Status
 WEBHOOK = "webhook"
-# Since when it waits: since it was sent. A new run, and what was handed back, since the last message for it.
-WAITS_SINCE = Case(When(revision=0, then=F("created_at")), default=Coalesce("sent_at", "started_at", "created_at"))
 
 
 class Everything(Collector):
@@ -60,7 +57,7 @@ def _queue() -> Iterator[Metric]:
     )
     waiting = Analysis.objects.filter(status=Status.QUEUED).order_by().values("upload__kind")
     found: dict[str, tuple[int, datetime | None]] = dict.fromkeys([*MediaKind, WEBHOOK], (0, None))
-    for row in waiting.annotate(number=Count("pk"), oldest=Min(WAITS_SINCE)):
+    for row in waiting.annotate(number=Count("pk"), oldest=Min(Analysis.WAITS_SINCE)):
         found[row["upload__kind"]] = (row["number"], row["oldest"])
     # What will be tried again later does not wait for a worker.
     due = WebhookDelivery.objects.filter(status=WebhookDelivery.Status.PENDING, next_try_at__lte=now)

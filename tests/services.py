@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -55,7 +56,7 @@ def stopped(process: subprocess.Popen[bytes]) -> Iterator[None]:
         end(process)
 
 
-class Service:
+class Service(ABC):
     """A server that can be stopped and started again, at the same address. ``with`` starts it."""
 
     name: str
@@ -64,8 +65,9 @@ class Service:
         self.port = free_port()
         self.process: subprocess.Popen[bytes] | None = None
 
+    @abstractmethod
     def launch(self) -> subprocess.Popen[bytes]:
-        raise NotImplementedError
+        """Start the program; it need not answer yet."""
 
     def __enter__(self) -> Self:
         self.start()

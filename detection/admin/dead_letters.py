@@ -24,7 +24,7 @@ from detection.review import audit
 class DeadLetterAdmin(ReadOnly, admin.ModelAdmin):
     """The latest first. Rows go by themselves after three months."""
 
-    list_display = ("at", "actor", "about", "state", "tries", "given_up", "error", "place", "now")
+    list_display = ("at", "actor", "error", "place", "state", "now", "about", "tries", "given_up")
     list_display_links = None
     list_filter = ("state", "actor", "error", "at")
     search_fields = ("message_id", "analysis__id")
@@ -43,10 +43,11 @@ class DeadLetterAdmin(ReadOnly, admin.ModelAdmin):
     @admin.display(description=gettext_lazy("about"))
     def about(self, letter: DeadLetter) -> str:
         ids = " ".join(str(arg) for arg in letter.args)
+        short = f"{ids[:8]}…"  # nine columns have to fit beside the filters; the whole is in the title
         if letter.analysis_id is None:
-            return ids
+            return format_html('<span title="{}">{}</span>', ids, short)
         url = reverse("admin:detection_analysis_change", args=[letter.analysis_id])
-        return format_html('<a href="{}">{}</a>', url, ids)
+        return format_html('<a href="{}" title="{}">{}</a>', url, ids, short)
 
     @admin.display(description=gettext_lazy("analysis now"))
     def now(self, letter: DeadLetter) -> str:

@@ -9,6 +9,7 @@ from django.apps import apps
 from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, PermissionsMixin
 from django.db import models
+from django.db.models.functions import Coalesce
 from django.urls import reverse
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
@@ -165,6 +166,10 @@ class Analysis(models.Model):
         CANCELLED = "cancelled", _("Cancelled")
 
     ACTIVE = (Status.QUEUED, Status.RUNNING)
+    # Since when it waits: since it was sent. A new run, and what was handed back, since the last message for it.
+    WAITS_SINCE = models.Case(
+        models.When(revision=0, then=models.F("created_at")), default=Coalesce("sent_at", "started_at", "created_at")
+    )
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     upload = models.ForeignKey(Upload, on_delete=models.CASCADE, related_name="analyses", verbose_name=_("upload"))

@@ -126,7 +126,7 @@ def work() -> dict[str, Any]:
         queued=Count("pk", filter=Q(status=Analysis.Status.QUEUED)),
         running=Count("pk", filter=Q(status=Analysis.Status.RUNNING)),
         lost=Count("pk", filter=Q(status=Analysis.Status.RUNNING, lease_until__lt=now)),
-        oldest=Min("created_at", filter=Q(status=Analysis.Status.QUEUED)),
+        oldest=Min(Analysis.WAITS_SINCE, filter=Q(status=Analysis.Status.QUEUED)),
     )
     deliveries = WebhookDelivery.objects.filter(status=WebhookDelivery.Status.PENDING).count()
     oldest: datetime | None = active.pop("oldest")

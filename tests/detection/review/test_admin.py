@@ -268,6 +268,13 @@ def test_figures(reviewer_client: Client, reviewer: User, owner: User):
     assert answer.context["work"]["workers"] == 1
 
 
+def test_a_new_run_waits_since_it_was_sent(reviewer_client: Client, owner: User):
+    now = timezone.now()
+    anew = factories.make_analysis(owner, revision=7, sent_at=now - timedelta(minutes=5))
+    Analysis.objects.filter(pk=anew.pk).update(created_at=now - timedelta(days=365))
+    assert 5 <= reviewer_client.get(f"{QUEUE}statistics/").context["work"]["oldest_minutes"] < 6
+
+
 # -- The log ----------------------------------------------------------------------------------------------------------
 
 
