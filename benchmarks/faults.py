@@ -56,7 +56,7 @@ def run(
         away: seconds for which Redis and PostgreSQL are, each time.
         patience: seconds after which whatever has not ended counts as lost.
     """
-    with Site(workers=2, **SETTINGS) as site:
+    with Site(**SETTINGS) as site:
         token = site.token()
         files = media(seed, photos=photos, clips=clips)
         expected = undisturbed(site, token, files)

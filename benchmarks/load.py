@@ -128,7 +128,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=240)
     options = parser.parse_args()
     clock = Clock()
-    with Site(workers=2) as site:
+    with Site() as site:
         finished = run(site, options.seconds, clock)
     slowest = table(clock)
     print(

@@ -33,6 +33,7 @@ from tests.services import Postgresql, Redis
 FACE = ROOT / "static" / "samples" / "astronaut.jpg"
 CHANGED = ROOT / "static" / "samples" / "astronaut-changed.jpg"
 RATE = 25  # frames per second of the clips
+WORKERS = ("images", "videos", "outgoing")
 
 
 @dataclass(frozen=True)
@@ -84,18 +85,17 @@ def _mp4(picture: Image.Image, seconds: float) -> bytes:
 
 
 class Worker:
-    """One process that works on every queue, one message at a time, in a session of its own."""
+    """``manage.py worker SET``: one of the sets of :mod:`detection.workers`, in a session of its own."""
 
-    def __init__(self, environment: dict[str, str], log: Path) -> None:
-        self.environment, self.log = environment, log
+    def __init__(self, name: str, environment: dict[str, str], log: Path) -> None:
+        self.name, self.environment, self.log = name, environment, log
         self.start()
 
     def start(self) -> None:
-        command = [sys.executable, "manage.py", "rundramatiq", "--processes", "1", "--threads", "1"]
-        environment = {**self.environment, "dramatiq_queue_prefetch": "1"}
+        command = [sys.executable, "manage.py", "worker", self.name]
         with self.log.open("a") as file:
             self.process = subprocess.Popen(
-                command, cwd=ROOT, env=environment, stdout=file, stderr=file, start_new_session=True
+                command, cwd=ROOT, env=self.environment, stdout=file, stderr=file, start_new_session=True
             )
 
     def kill(self) -> None:
@@ -109,10 +109,10 @@ class Worker:
 
 
 class Site:
-    """Everything that a site is made of; ``with`` starts it."""
+    """Everything that a site is made of, with a worker of each set; ``with`` starts it."""
 
-    def __init__(self, workers: int = 2, **settings: str) -> None:
-        self._wanted, self._settings = workers, settings
+    def __init__(self, **settings: str) -> None:
+        self._settings = settings
         self.workers: list[Worker] = []
 
     def __enter__(self) -> Self:
@@ -134,7 +134,7 @@ class Site:
                 )
             )
             stack.callback(self._stop_workers)
-            self.workers = [Worker(self.server.environment, self.server.log) for _ in range(self._wanted)]
+            self.workers = [Worker(name, self.server.environment, self.server.log) for name in WORKERS]
             self._stack = stack.pop_all()
         return self
 

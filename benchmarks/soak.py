@@ -61,12 +61,12 @@ def main() -> None:
     parser.add_argument("--samples", type=Path, default=Path("soak.tsv"))
     options = parser.parse_args()
     clock = Clock()
-    with Site(workers=2) as site:
+    with Site() as site:
         web = site.server.process
         assert web is not None
         processes = {"web": lambda: web.pid}
-        for number, worker in enumerate(site.workers):
-            processes[f"worker{number + 1}"] = lambda worker=worker: worker.process.pid
+        for worker in site.workers:
+            processes[worker.name] = lambda worker=worker: worker.process.pid
         columns, sample = sampler(processes, options.samples)
         with beside(sample):
             finished = run(site, options.minutes * 60, clock)

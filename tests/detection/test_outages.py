@@ -26,9 +26,9 @@ def need_services() -> None:
 
 @pytest.fixture(scope="module")
 def site() -> Iterator[Site]:
-    """One worker that takes its time over a video; a short lease, so that the sweep comes round soon."""
+    """It takes its time over a video; a short lease, so that the sweep comes round soon."""
     need_services()
-    with Site(workers=1, VERIFRAME_FRAMES="150", VERIFRAME_LEASE="8") as site:
+    with Site(VERIFRAME_FRAMES="150", VERIFRAME_LEASE="8") as site:
         yield site
 
 
@@ -84,12 +84,14 @@ def test_without_the_queue_files_are_taken_and_sent_by_themselves_later(site: Si
 
 def test_messages_that_the_queue_forgot_are_sent_again_at_once(site: Site, person: Person):
     """Not after ten minutes: its memory is seen to be empty."""
-    site.workers[0].stop()
+    for worker in site.workers:
+        worker.stop()
     answer = person.post("grey.jpg", factories.jpeg((320, 240)))
     assert answer.json()["waits_for"] == "worker"
     site.redis.stop()
     site.redis.start()
-    site.workers[0].start()
+    for worker in site.workers:
+        worker.start()
     assert person.wait(answer.json()["id"], ended)["status"] == "succeeded"
 
 
