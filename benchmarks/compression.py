@@ -18,10 +18,10 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 
 from detection.engine import aggregation
-from detection.engine.classifier import LiteRTClassifier
 from detection.engine.factory import EngineConfig, build_pipeline
 from detection.engine.pipeline import Pipeline
 from detection.engine.registry import find_model
+from detection.engine.runtimes.litert import LiteRTClassifier
 from detection.engine.types import MediaKind, ReasonCode, Verdict
 from detection.training.datasets import Sample, read_manifests
 from detection.training.degradations import jpeg

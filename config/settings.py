@@ -176,13 +176,33 @@ STORAGE_BYTES = (
 )
 
 # -- Analysis --------------------------------------------------------------------------------------------------------
-ANALYSIS_MODEL = env.text("VERIFRAME_MODEL", "", about="Name of a model in the registry; empty for the default one.")
+ANALYSIS_MODEL = env.text(
+    "VERIFRAME_MODEL",
+    "",
+    about="Model that judges, as `name` or `name-v2`; empty for the one that the admin activated.",
+)
 ANALYSIS_WEIGHTS_DIR = env.path(
     "VERIFRAME_WEIGHTS_DIR",
     "",
     about="Folder with another registry.toml and its weights.",
     base=BASE_DIR,
     must_exist=True,
+)
+_models_dir = env.path(
+    "VERIFRAME_MODELS_DIR",
+    "models",
+    about="Folder of models that were imported, the same for all processes.",
+    base=BASE_DIR,
+)
+assert _models_dir is not None
+MODELS_DIR = _models_dir
+if MODELS_DIR.is_relative_to(MEDIA_ROOT):
+    raise BadSetting("VERIFRAME_MODELS_DIR", str(MODELS_DIR), "expected a folder outside of VERIFRAME_MEDIA_ROOT")
+ANALYSIS_RUNTIME: Literal["auto", "litert", "tensorflow"] = env.choice(
+    "VERIFRAME_RUNTIME",
+    "auto",
+    about="What runs a model that both can run; auto: TensorFlow where it sees a graphics card.",
+    choices=["auto", "litert", "tensorflow"],
 )
 ANALYSIS_FACE_DETECTOR: Literal["blazeface", "yunet"] = env.choice(
     "VERIFRAME_FACE_DETECTOR", "blazeface", about="What finds faces.", choices=["blazeface", "yunet"]

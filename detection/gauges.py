@@ -19,11 +19,10 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from config import signs
-from detection import dead_letters
+from detection import dead_letters, serving
 from detection.engine.errors import ModelError
 from detection.engine.types import MediaKind
 from detection.models import Analysis, WebhookDelivery
-from detection.reports import card
 
 logger = logging.getLogger(__name__)
 
@@ -114,8 +113,8 @@ def _model() -> Iterator[Metric]:
     """The model that new analyses are judged by; none if its file is missing, which ``/ready/`` says, too."""
     gauge = GaugeMetricFamily("veriframe_model_info", "The model in service.", labels=["model", "version", "sha256"])
     try:
-        spec = card.served_model()
-    except (ModelError, KeyError):
+        spec = serving.served()
+    except ModelError:
         return
     gauge.add_metric([spec.name, str(spec.version), spec.sha256[:12]], 1)
     yield gauge

@@ -14,9 +14,9 @@ from django.db import DatabaseError, InterfaceError, connection
 from dramatiq import DramatiqError
 from redis.exceptions import RedisError
 
+from detection import serving
 from detection.engine.errors import ModelError
-from detection.engine.registry import find_model
-from detection.reports import card
+from detection.engine.registry import ModelFile, sha256_of
 
 logger = logging.getLogger(__name__)
 
@@ -56,16 +56,24 @@ def _broker() -> None:
 
 
 def _model() -> None:
-    """The weights are there and are the ones that were measured."""
-    path = card.served_model().path
-    _hashed(path, path.stat().st_mtime_ns)
+    """The weights are there and are the ones that were measured: of each runtime, whichever a worker uses."""
+    spec = serving.served()
+    own = ModelFile(spec.path, spec.sha256)
+    for file in {own, spec.tensorflow or own}:
+        _hashed(file, _changed(file.path))
 
 
-@lru_cache(maxsize=1)
-def _hashed(path: Path, changed: int) -> None:
-    """Reading the whole file is worth it only when it has changed; a failure is not remembered."""
-    del path, changed
-    find_model(settings.ANALYSIS_MODEL or None, card.weights_folder())
+def _changed(path: Path) -> int:
+    """When a file, or something in the folder of a SavedModel, was last written. Raises OSError if it is missing."""
+    return max(part.stat().st_mtime_ns for part in (path, *path.rglob("*")))
+
+
+@lru_cache(maxsize=4)
+def _hashed(file: ModelFile, changed: int) -> None:
+    """Reading whole files is worth it only when they have changed; a failure is not remembered."""
+    del changed
+    if sha256_of(file.path) != file.sha256:
+        raise ModelError(f"{file.path.name} is not the file that was measured: its SHA-256 differs.")
 
 
 CHECKS = {"database": _database, "broker": _broker, "model": _model}

@@ -1,12 +1,11 @@
 """What a worker does with one analysis: claim, run the engine, store.
 
-The only Django module that runs the engine, and with it the only one that loads OpenCV, PyAV and LiteRT.
+With ``judges`` the only Django module that runs the engine, and so loads OpenCV, PyAV and LiteRT.
 """
 
 from __future__ import annotations
 
 import logging
-import threading
 import time
 import uuid
 from collections.abc import Callable
@@ -21,15 +20,13 @@ from django.utils import timezone
 from dramatiq import Retry
 from dramatiq.middleware import Shutdown, TimeLimitExceeded
 
-from detection import dead_letters, metrics, notices, progress, retention, storage
+from detection import dead_letters, metrics, notices, progress, retention, serving, storage
 from detection.engine import explain
 from detection.engine.errors import Cancelled, EngineError, ErrorCode
-from detection.engine.factory import EngineConfig, build_pipeline
-from detection.engine.media import Limits
 from detection.engine.pipeline import Pipeline
 from detection.engine.types import AnalysisResult, Event, FaceScore, Progress, Scored, Stage, TrackResult
-from detection.engine.wire import Bounds
-from detection.models import Analysis, FaceTrack, Upload
+from detection.judges import Trial, pipeline
+from detection.models import Analysis, FaceTrack, Rerun, Upload
 from detection.models import FaceScore as FaceScoreRow
 from detection.problems import disk_full
 from detection.reports import words
@@ -46,42 +43,6 @@ WRITE_EVERY = 0.25  # seconds between two writes of progress
 RENEW_EVERY = 3.0  # seconds between two while there is no progress to tell of
 MAX_POINTS = 2000  # kept for the curve; far more than frames are looked at
 MAX_PICTURES = 256  # faces of one analysis whose crop and heat map are stored, worst first
-
-
-_of_thread = threading.local()
-
-
-def pipeline() -> Pipeline:
-    """The engine of this worker thread, built by its first analysis and kept: loading the model takes a while.
-
-    One for each thread, because a pipeline must not be shared between threads.
-    """
-    if not hasattr(_of_thread, "pipeline"):
-        _of_thread.pipeline = _build()
-    built: Pipeline = _of_thread.pipeline
-    return built
-
-
-def _build() -> Pipeline:
-    return build_pipeline(
-        EngineConfig(
-            model=settings.ANALYSIS_MODEL or None,
-            weights_dir=settings.ANALYSIS_WEIGHTS_DIR,
-            face_detector=settings.ANALYSIS_FACE_DETECTOR,
-            yunet_model=settings.ANALYSIS_YUNET_MODEL,
-            frames=settings.ANALYSIS_FRAMES,
-            threads=settings.ANALYSIS_THREADS,
-            limits=Limits(max_duration=settings.MAX_MEDIA_SECONDS, max_pixels=settings.MAX_PIXELS),
-            sandbox=_bounds(),
-        )
-    )
-
-
-def _bounds() -> Bounds | None:
-    if not settings.SANDBOX:
-        logger.warning("Media is decoded by the worker itself (VERIFRAME_SANDBOX=no).")
-        return None
-    return Bounds(memory=settings.DECODE_MEMORY_BYTES, seconds=settings.DECODE_SECONDS)
 
 
 def run(analysis_id: uuid.UUID, *, engine: Callable[[], Pipeline] = pipeline) -> None:
@@ -177,8 +138,9 @@ def _bury(claim: Claim, error: BaseException | None) -> None:
 def _work(claim: Claim, engine: Callable[[], Pipeline]) -> None:
     pictures = Pictures()
     listener = Listener(claim)
+    trial = Trial.of(claim.analysis)
     with storage.store().local_copy(claim.analysis.upload, listener.wait) as source:
-        result = engine().run(source, on_event=listener)
+        result = engine().run(source, on_event=listener, challenger=trial.challenger if trial else None)
     with claim.attempt.writing() as write:
         pictures.write(result, write)
     claim.write(stage=Stage.STORING)
@@ -191,6 +153,8 @@ def _work(claim: Claim, engine: Callable[[], Pipeline]) -> None:
         result.score,
         result.timings.get("total", 0.0),
     )
+    if trial is not None:
+        trial.judge(result)
 
 
 @dataclass(slots=True)
@@ -375,7 +339,8 @@ class Pictures:
     def _write_face(self, score: FaceScore, write: storage.Write) -> None:
         number = self.numbers[id(score)]
         write(f"faces/{number}.jpg", explain.jpeg(score.crop))
-        write(f"heatmaps/{number}.png", explain.heatmap_png(score))
+        if (heatmap := explain.heatmap_png(score)) is not None:
+            write(f"heatmaps/{number}.png", heatmap)
         self.stored.add(number)
 
     def _write_thumbnail(self, track: TrackResult, write: storage.Write) -> None:
@@ -403,12 +368,12 @@ def _store(claim: Claim, result: AnalysisResult, pictures: Pictures) -> None:
             frames_done=result.total_frames,
             frames_total=result.total_frames,
             timings=result.timings,
-            model_name=result.model.name,
-            model_version=result.model.version,
-            model_sha256=result.model.sha256,
+            **serving.columns(result.model),
+            **_unreviewed(claim.analysis, result),
         )
         if analysis is None:
             raise Cancelled
+        _note_rerun(analysis)
         media = result.media
         Upload.objects.filter(pk=analysis.upload_id).update(
             width=media.width, height=media.height, duration=media.duration, fps=media.fps
@@ -419,6 +384,28 @@ def _store(claim: Claim, result: AnalysisResult, pictures: Pictures) -> None:
         notices.record(analysis)
         claim.attempt.put_in_place()
     progress.publish(claim.id, progress.updated(analysis))
+
+
+def _unreviewed(before: Analysis, result: AnalysisResult) -> dict[str, Any]:
+    """What the row says of reviewers once this result stands; ``before`` is the row as it was claimed.
+
+    It still names its model where the same one was asked again and people's verdict was to stay in force (see
+    ``services.retry``). Should another one have been activated since, this is nobody's opinion yet.
+    """
+    if not before.model_name or serving.columns_of(before) == serving.columns(result.model):
+        return {}
+    review.supersede(before, by=None)
+    return {"reviewed_verdict": "", "reviewed_at": None, "review_unseen": False}
+
+
+def _note_rerun(analysis: Analysis) -> None:
+    """Staff see what a new run changed, also after the next one."""
+    Rerun.objects.filter(analysis=analysis, new_verdict="").update(
+        new_model_name=analysis.model_name,
+        new_model_version=analysis.model_version,
+        new_verdict=analysis.verdict,
+        new_score=analysis.score,
+    )
 
 
 def _store_tracks(analysis: Analysis, result: AnalysisResult, pictures: Pictures) -> None:
@@ -463,4 +450,5 @@ def _score_row(track: FaceTrack, score: FaceScore, pictures: Pictures) -> FaceSc
         brightness=score.quality.brightness,
         detail=score.quality.detail,
         has_pictures=number in pictures.stored,
+        has_heatmap=score.evidence is not None,
     )

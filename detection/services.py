@@ -9,15 +9,14 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from django.conf import settings
 from django.core.cache import cache
-from django.core.files import File
-from django.core.files.uploadedfile import SimpleUploadedFile, UploadedFile
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import transaction
 from django.db.models import F, Q
 from django.utils import timezone
@@ -27,14 +26,23 @@ from redis.exceptions import RedisError
 
 from accounts.models import User
 from config import log
-from detection import dead_letters, idempotency, metrics, open_access, progress, quota, retention, tasks, validators
-from detection.engine.errors import ModelError
+from detection import (
+    dead_letters,
+    idempotency,
+    metrics,
+    open_access,
+    progress,
+    quota,
+    retention,
+    serving,
+    tasks,
+    validators,
+)
 from detection.engine.types import MediaKind
 from detection.models import Analysis, DeletionReason, DeletionReceipt, FaceTrack, Upload
 from detection.problems import Refused, StorageAwayError, outage
-from detection.reports import card
 from detection.review import services as review
-from detection.validators import AcceptedUpload
+from detection.validators import AcceptedUpload, HashedFile
 from detection.webhooks import delivery, outbox
 
 logger = logging.getLogger(__name__)
@@ -58,28 +66,9 @@ Status = Analysis.Status
 # What asking for a new run leaves as it is, and what it leaves if people's verdict stays in force; then also the model,
 # by which the next new run, after one that was cancelled, is still known to be the same one's.
 KEPT = frozenset({"id", "upload_id", "created_at", "revision", "callback_url", "external_id"})
-REVIEWED = frozenset({"reviewed_verdict", "reviewed_at", "review_unseen", "model_sha256"})
-
-
-class HashedFile(File):
-    """Passes chunks on to the storage and adds up their hash, so that the file is read once."""
-
-    def __init__(self, file: UploadedFile[bytes]) -> None:
-        super().__init__(file, name=file.name)
-        self._sha256 = hashlib.sha256()
-        self.bytes_read = 0
-
-    def chunks(self, chunk_size: int | None = None) -> Iterator[bytes]:
-        self._sha256 = hashlib.sha256()
-        self.bytes_read = 0
-        for chunk in super().chunks(chunk_size):
-            self._sha256.update(chunk)
-            self.bytes_read += len(chunk)
-            yield chunk
-
-    @property
-    def sha256(self) -> str:
-        return self._sha256.hexdigest()
+REVIEWED = frozenset(
+    {"reviewed_verdict", "reviewed_at", "review_unseen", "model_name", "model_version", "model_sha256"}
+)
 
 
 def submit(
@@ -188,23 +177,21 @@ def earlier_result(*, user: User, upload: AcceptedUpload, external_id: str = "")
     A result that the client knows by another ``external_id`` is not it: one could not find it by the new one. Nor is
     one whose pictures are gone: there would be less to see than there could be.
     """
-    model = _served_sha256()
+    model = _served()
     if model is None:
         return None
     found = Analysis.objects.visible_to(user).filter(
-        upload__sha256=sha256_of(upload), status=Status.SUCCEEDED, model_sha256=model, pictures_deleted_at=None
+        upload__sha256=sha256_of(upload), status=Status.SUCCEEDED, pictures_deleted_at=None, **model
     )
     if external_id:
         found = found.filter(external_id=external_id)
     return found.select_related("upload").first()
 
 
-def _served_sha256() -> str | None:
+def _served() -> dict[str, str] | None:
     """Names the model that new analyses are judged by; None if there is none: an analysis will say what is wrong."""
-    try:
-        return card.served_model().sha256
-    except (ModelError, KeyError):
-        return None
+    spec = serving.served_if_any()
+    return None if spec is None else serving.columns(spec)
 
 
 _waiting = threading.BoundedSemaphore(max(1, settings.MAX_WAITING))
@@ -337,7 +324,7 @@ def retry(*, analysis: Analysis, by: User | None = None) -> None:
             raise retention.gone(upload)
         if by is None:
             _charge(upload.user)
-        stays = by in (None, upload.user) and _served_sha256() in (None, row.model_sha256)
+        stays = by in (None, upload.user) and _served() in (None, serving.columns_of(row))
         if not stays:
             review.supersede(row, by=by)
         _reset(row, KEPT | REVIEWED if stays else KEPT)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import unicodedata
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import IO
 
 from django.conf import settings
+from django.core.files import File
 from django.core.files.uploadedfile import UploadedFile
 from django.template.defaultfilters import filesizeformat
 from django.utils.translation import gettext as _
@@ -35,6 +38,27 @@ class AcceptedUpload:
     media_type: Format
     width: int | None  # pixels as stored; None for a video, whose header only the worker reads
     height: int | None
+
+
+class HashedFile(File):
+    """Passes chunks on to the storage and adds up their hash, so that the file is read once."""
+
+    def __init__(self, file: UploadedFile[bytes]) -> None:
+        super().__init__(file, name=file.name)
+        self._sha256 = hashlib.sha256()
+        self.bytes_read = 0
+
+    def chunks(self, chunk_size: int | None = None) -> Iterator[bytes]:
+        self._sha256 = hashlib.sha256()
+        self.bytes_read = 0
+        for chunk in super().chunks(chunk_size):
+            self._sha256.update(chunk)
+            self.bytes_read += len(chunk)
+            yield chunk
+
+    @property
+    def sha256(self) -> str:
+        return self._sha256.hexdigest()
 
 
 def accept(file: UploadedFile[bytes]) -> AcceptedUpload:

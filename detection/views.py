@@ -23,7 +23,7 @@ from django.views.decorators.csrf import requires_csrf_token
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from accounts.middleware import reader
-from detection import downloads, limits, open_access, readiness, reports, retention, selectors, services
+from detection import downloads, limits, open_access, readiness, reports, retention, selectors, services, serving
 from detection.forms import ChosenForm, DisputeForm, HistoryForm, KeepField, KeepForm, UploadForm
 from detection.models import Analysis, may_review
 from detection.problems import Refused, outage, problem_response, refusal_response, wants_json
@@ -215,9 +215,9 @@ def analysis_detail(request: HttpRequest, analysis_id: uuid.UUID) -> HttpRespons
     if request.method == "GET":
         review.mark_seen(analysis)
     if report["result"]:
-        sha256 = analysis.model_sha256
-        context["quality"] = quality_notes(report, card.limits_of(sha256))
-        context["false_alarms"] = card.false_alarms(sha256, analysis.upload.kind)
+        spec = card.model_of(analysis)
+        context["quality"] = quality_notes(report, spec.quality if spec else None)
+        context["false_alarms"] = card.false_alarms(spec, analysis.upload.kind)
     return render(request, "detection/analysis_detail.html", context)
 
 
@@ -296,8 +296,15 @@ def file(request: HttpRequest, analysis_id: uuid.UUID, name: str) -> HttpRespons
 @require_safe
 def model(request: HttpRequest) -> HttpResponse:
     """What is known about the model that new analyses are judged by. For everybody: it is no secret."""
-    spec = card.served_model()
-    context = {"spec": spec, "thresholds": card.thresholds(spec), "sections": model_sections(spec)}
+    spec = serving.served_if_any()
+    if spec is None:  # the log says why
+        return render(request, "detection/model_missing.html", status=503)
+    context = {
+        "spec": spec,
+        "has_facts": card.facts_of(spec) is not None,
+        "thresholds": card.thresholds(spec),
+        "sections": model_sections(spec),
+    }
     return render(request, "detection/model.html", context)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -60,7 +61,7 @@ class FakePipeline:
         """The runner asks a function for its engine."""
         return self
 
-    def run(self, path: Path, on_event: Callable[[Event], None]) -> AnalysisResult:
+    def run(self, path: Path, on_event: Callable[[Event], None], challenger: Any = None) -> AnalysisResult:
         assert path.is_file()
         self.runs += 1
         on_event(Progress(Stage.PROBING, 0, self.frames))

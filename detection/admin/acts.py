@@ -11,7 +11,7 @@ from django.http import HttpRequest
 
 from detection import services
 from detection.admin.readonly import staff
-from detection.models import Analysis, AuditEntry
+from detection.models import Analysis, AuditEntry, Rerun
 from detection.problems import Refused
 from detection.review import audit
 
@@ -41,11 +41,20 @@ def for_each(
 
 
 def run_again(request: HttpRequest, analyses: Iterable[Analysis]) -> tuple[int, Counter[str]]:
-    """With the model that is there now, at nobody's expense."""
+    """With the model that judges now, at nobody's expense. What was found before is kept, to see what changes."""
 
     def act(analysis: Analysis) -> Changes:
         before = {"model": analysis.model_version}
+        had_result = analysis.status == Analysis.Status.SUCCEEDED
         services.retry(analysis=analysis, by=staff(request))
+        if had_result:
+            _note_before(analysis)
         return {"before": before}
 
     return for_each(request, analyses, audit.Action.RERUN, act)
+
+
+def _note_before(analysis: Analysis) -> None:
+    """``analysis`` as it was read before it was sent again."""
+    kept = ("model_name", "model_version", "model_sha256", "verdict", "score", "threshold")
+    Rerun.objects.create(analysis=analysis, **{name: getattr(analysis, name) for name in kept})

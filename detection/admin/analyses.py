@@ -81,7 +81,7 @@ class AnalysisAdmin(ReadOnly, admin.ModelAdmin):
         self._say_left(request, refused.total())
         self.message_user(request, ngettext("%d cancelled.", "%d cancelled.", done) % done, messages.SUCCESS)
 
-    @admin.action(description=_("Run selected analyses again"), permissions=["act"])
+    @admin.action(description=_("Run again with the current model"), permissions=["act"])
     def run_again(self, request: HttpRequest, queryset: QuerySet[Analysis]) -> None:
         done, refused = run_again(request, queryset.select_related("upload"))
         self._say_left(request, refused.total())

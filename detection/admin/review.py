@@ -34,7 +34,7 @@ from detection.models import HUMAN_VERDICTS, Analysis, AuditEntry, Dispute, Queu
 from detection.problems import Refused
 from detection.reports import card, figures, words
 from detection.reports.page import page_payload, quality_notes
-from detection.review import audit, queue, statistics
+from detection.review import audit, queue, statistics, trials
 from detection.review import services as review
 
 KEYS = {Verdict.MANIPULATED: "m", Verdict.AUTHENTIC: "g", Verdict.INCONCLUSIVE: "t"}
@@ -348,13 +348,14 @@ class QueueAdmin(ReadOnly, admin.ModelAdmin):
         report = reports.analysis_payload(analysis)
         standing = queue.standing(analysis)
         following = queue.next_for(request.user, after=analysis)
+        spec = card.model_of(analysis)
         return {
             "analysis": analysis,
             "upload": analysis.upload,
             "report": report,
             "page_report": page_payload(analysis, report),
-            "quality": quality_notes(report, card.limits_of(analysis.model_sha256)),
-            "false_alarms": card.false_alarms(analysis.model_sha256, analysis.upload.kind),
+            "quality": quality_notes(report, spec.quality if spec else None),
+            "false_alarms": card.false_alarms(spec, analysis.upload.kind),
             "form": form,
             "choices": _choices(analysis, form),
             "standing": standing,
@@ -381,6 +382,7 @@ class QueueAdmin(ReadOnly, admin.ModelAdmin):
             "waiting": statistics.waiting(),
             "work": statistics.work(),
             "agreement": [(row, _shares(row)) for row in statistics.agreement()],
+            "trials": [(trial, _compared(trial)) for trial in trials.trials()],
             "volumes": statistics.volumes(),
         }
         return TemplateResponse(request, "admin/detection/queuedanalysis/statistics.html", context)
@@ -431,6 +433,16 @@ def _shares(row: statistics.Agreement) -> list[tuple[str, str, str]]:
         (_("Reviewers agree with the model"), row.agreement),
         (_("Genuine to reviewers, of what the model called strong signs"), row.overturned_flags),
         (_("Strong signs to the model, of what reviewers call genuine (false alarms)"), row.false_alarms),
+    ]
+    return [(name, *_share(share)) for name, share in named]
+
+
+def _compared(trial: trials.Trial) -> list[tuple[str, str, str]]:
+    """The same about a challenger and the model that judged."""
+    named = [
+        (_("The two say the same"), trial.agreement),
+        (_("Reviewers agree with %(model)s") % {"model": trial.model}, trial.model_and_people),
+        (_("Reviewers agree with %(model)s") % {"model": trial.challenger}, trial.challenger_and_people),
     ]
     return [(name, *_share(share)) for name, share in named]
 

@@ -19,7 +19,7 @@ from rest_framework.views import APIView
 from accounts import preferences, sessions, tokens
 from accounts.models import ApiToken
 from accounts.roles import role_of
-from detection import quota, retention, selectors
+from detection import quota, retention, selectors, serving
 from detection.api import schema
 from detection.api.serializers import (
     MeSerializer,
@@ -114,9 +114,12 @@ class ModelList(APIView):
         tags=["models"],
     )
     def get(self, request: Request) -> Response:
-        """`served` is the one that judges new files. A score of `thresholds` and more gets that verdict."""
+        """`served` is the one that judges new files; while none can, none is.
+
+        A score of `thresholds` and more gets that verdict.
+        """
         del request
-        served = card.served_model()
+        served = serving.served_if_any()
         return Response(
             [
                 {
@@ -124,13 +127,14 @@ class ModelList(APIView):
                     "version": spec.version,
                     "sha256": spec.sha256,
                     "served": spec == served,
+                    "measured": card.is_measured(spec),
                     "architecture": spec.architecture,
                     "input_size": spec.input_size,
                     "thresholds": card.thresholds(spec),
                     "data": list(spec.data),
                     "licence": spec.licence,
                 }
-                for spec in card.registered_models()
+                for spec in serving.readable_models()
             ]
         )
 

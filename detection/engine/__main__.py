@@ -12,13 +12,14 @@ import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from tqdm import tqdm
 
 from detection.engine.errors import EngineError, ErrorCode, ModelError
 from detection.engine.factory import EngineConfig, build_pipeline
 from detection.engine.pipeline import Pipeline
+from detection.engine.runtimes import RuntimeName
 from detection.engine.types import AnalysisResult, Event, FaceScore, Progress, Stage, TrackResult
 
 
@@ -28,6 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         pipeline = build_pipeline(
             EngineConfig(
                 model=options.model,
+                models_dir=options.models_dir,
+                runtime=options.runtime,
                 face_detector="yunet" if options.yunet_model else "blazeface",
                 yunet_model=options.yunet_model,
                 frames=options.frames,
@@ -55,6 +58,8 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--frames", type=_positive, default=32, help="frames looked at in a video (32)")
     parser.add_argument("--threads", type=_positive, default=os.cpu_count() or 1, help="threads of the network")
     parser.add_argument("--model", help="name in the registry; its default when left out")
+    parser.add_argument("--models-dir", type=Path, metavar="FOLDER", help="of imported models, to name one of them")
+    parser.add_argument("--runtime", choices=get_args(RuntimeName), default="auto", help="what runs the network (auto)")
     parser.add_argument(
         "--yunet-model", type=Path, metavar="ONNX", help="find faces with OpenCV's YuNet from this file"
     )

@@ -4,6 +4,9 @@ Three layers, each as far as the platform has it. **Limits** of the operating sy
 file that can be written, no core dump. **Namespaces** (Linux): no network device. **seccomp** (Linux with
 libseccomp): of the system's some 350 calls those that decoding needs, so no file can be opened, no connection made,
 no program or process started and no code be loaded. What is forbidden fails as "not permitted".
+
+:func:`enclose` is a wider cage for what is code itself, a pickle: it may read, compute and answer on descriptors that
+are open already, but write no file, start no program and reach no other machine or process.
 """
 
 from __future__ import annotations
@@ -49,6 +52,27 @@ _CALLS: Final = (
     *("clock_gettime", "gettimeofday", "clock_nanosleep", "nanosleep", "getrandom"),
     *("exit", "exit_group"),
 )
+
+# What running somebody's code must not do. Reading files cannot be forbidden here: Python and its libraries load
+# themselves from them while they work.
+_NOT_TO_CODE: Final = (
+    *("execve", "execveat", "fork", "vfork"),
+    *("socket", "socketpair", "connect", "bind", "sendmsg", "sendmmsg"),
+    *("kill", "tkill", "tgkill", "pidfd_open", "pidfd_send_signal", "ptrace", "process_vm_readv", "process_vm_writev"),
+    *("rt_sigqueueinfo", "rt_tgsigqueueinfo", "pidfd_getfd", "process_madvise", "migrate_pages", "move_pages"),
+    *("setpriority", "ioprio_set", "sched_setscheduler", "sched_setparam", "sched_setattr", "sched_setaffinity"),
+    *("creat", "openat2", "open_by_handle_at", "truncate", "ftruncate", "rename", "renameat", "renameat2", "link"),
+    *("linkat", "symlink", "symlinkat", "unlink", "unlinkat", "rmdir", "mkdir", "mkdirat", "mknod", "mknodat"),
+    *("chmod", "fchmod", "fchmodat", "fchmodat2", "chown", "fchown", "lchown", "fchownat", "setxattr", "lsetxattr"),
+    *("fsetxattr", "removexattr", "lremovexattr", "fremovexattr", "utime", "utimes", "futimesat", "utimensat"),
+    *("mount", "umount2", "pivot_root", "chroot", "unshare", "setns", "bpf", "userfaultfd", "perf_event_open"),
+    *("io_uring_setup", "io_uring_enter", "io_uring_register", "keyctl", "add_key", "request_key", "shmget", "shmat"),
+    *("msgget", "semget", "mq_open", "mq_unlink"),
+)
+# Of two calls that it needs: to have the system send signals, and to type into the terminal that it was started from.
+_SIGNALLING: Final = (8, 10, 15)  # fcntl: F_SETOWN, F_SETSIG, F_SETOWN_EX; Python does not name them all
+_TYPING: Final = (0x5412, 0x541C, 0x8901, 0x8902)  # ioctl: TIOCSTI, TIOCLINUX, FIOSETOWN, SIOCSPGRP
+_COMMAND: Final = 0xFFFFFFFF  # the system looks at these bits of a command and no others
 
 
 class Confinement:
@@ -104,6 +128,40 @@ class Confinement:
             self._libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:  # it ended before it could be asked for
             os._exit(0)
+
+
+def enclose(bounds: Bounds) -> None:
+    """Put this process, with all threads that it has, into the wider cage for good.
+
+    Raises:
+        OSError: this platform has none; nothing that needs one must be opened then.
+    """
+    if pyseccomp is None:
+        raise OSError(errno.ENOSYS, "there is no seccomp here to confine it with")
+    _limit(resource.RLIMIT_AS, bounds.memory)
+    _limit(resource.RLIMIT_CPU, bounds.seconds, grace=1)
+    _limit(resource.RLIMIT_FSIZE, 0)
+    _limit(resource.RLIMIT_CORE, 0)
+    _deny_list().load()
+
+
+def _deny_list() -> Any:
+    rules = pyseccomp.SyscallFilter(pyseccomp.ALLOW)
+    rules.set_attr(pyseccomp.Attr.CTL_TSYNC, 1)  # numpy has started threads already, which code may ask to work for it
+    refuse = pyseccomp.ERRNO(errno.EPERM)
+    for name in _NOT_TO_CODE:
+        if pyseccomp.resolve_syscall(pyseccomp.Arch.NATIVE, name) >= 0:
+            rules.add_rule(refuse, name)
+    for name, flags in (("open", 1), ("openat", 2)):
+        for forbidden in (os.O_WRONLY, os.O_RDWR, os.O_CREAT, os.O_TRUNC):
+            rules.add_rule(refuse, name, pyseccomp.Arg(flags, pyseccomp.MASKED_EQ, forbidden, forbidden))
+    for name, commands in (("fcntl", _SIGNALLING), ("ioctl", _TYPING)):
+        for command in commands:
+            rules.add_rule(refuse, name, pyseccomp.Arg(1, pyseccomp.MASKED_EQ, _COMMAND, command))
+    rules.add_rule(refuse, "prlimit64", pyseccomp.Arg(0, pyseccomp.NE, 0))  # limits of other processes
+    rules.add_rule(refuse, "clone", pyseccomp.Arg(0, pyseccomp.MASKED_EQ, _CLONE_THREAD, 0))  # threads, no processes
+    rules.add_rule(pyseccomp.ERRNO(errno.ENOSYS), "clone3")
+    return rules
 
 
 def _limit(which: int, most: int, *, grace: int = 0) -> None:

@@ -19,8 +19,13 @@ def jpeg(image: RGBImage, quality: int = 90) -> bytes:
     )
 
 
-def heatmap_png(score: FaceScore) -> bytes:
-    """An RGBA PNG of the crop's size: transparent where nothing argues for manipulation."""
+def heatmap_png(score: FaceScore) -> bytes | None:
+    """An RGBA PNG of the crop's size: transparent where nothing argues for manipulation.
+
+    None if the network gives no map: anything drawn in its place would be made up.
+    """
+    if score.evidence is None:
+        return None
     height, width = score.crop.shape[:2]
     strength = np.clip(score.evidence / FULL_EVIDENCE, 0, 1).astype(np.float32)
     strength = cv2.resize(strength, (width, height), interpolation=cv2.INTER_CUBIC).clip(0, 1)

@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from detection.engine.classifier import LiteRTClassifier
+from detection.engine import runtimes
 from detection.engine.errors import ModelError
 from detection.engine.faces import BlazeFaceDetector, FaceDetector, YuNetDetector
 from detection.engine.media import Limits
 from detection.engine.pipeline import Pipeline, open_here
-from detection.engine.registry import WEIGHTS, find_model
+from detection.engine.registry import WEIGHTS, ModelSpec, find_model
 from detection.engine.sandbox import Sandbox
 from detection.engine.wire import Bounds
 
@@ -22,12 +22,15 @@ FaceDetectorName = Literal["blazeface", "yunet"]
 class EngineConfig:
     """Everything that can be set about an analysis."""
 
-    model: str | None = None  # None: the registry's default
+    model: str | None = None  # name or label; None: the registry's default
+    version: str | None = None  # None: the shipped one, or the only one installed
     weights_dir: Path | None = None  # None: the weights that we ship
+    models_dir: Path | None = None  # of installed models; None: there are none
+    runtime: runtimes.RuntimeName = "auto"
     face_detector: FaceDetectorName = "blazeface"
     yunet_model: Path | None = None  # ONNX file, needed for "yunet"
     frames: int = 32  # at most so many frames of a video are looked at
-    batch_size: int = 8  # faces scored between two reports of scores
+    batch_size: int = 8  # faces scored between two reports of scores, or as many as the network likes at once
     threads: int = 2  # of the network
     limits: Limits = field(default_factory=Limits)
     sandbox: Bounds | None = field(default_factory=Bounds)  # None: files are decoded in this process
@@ -36,13 +39,19 @@ class EngineConfig:
 def build_pipeline(config: EngineConfig | None = None) -> Pipeline:
     """Load model and face detector. Raises ModelError when one of them is missing or was changed."""
     config = config or EngineConfig()
-    spec = find_model(config.model, config.weights_dir or WEIGHTS)
+    weights = config.weights_dir or WEIGHTS
+    return pipeline_of(find_model(config.model, config.version, folder=weights, installed=config.models_dir), config)
+
+
+def pipeline_of(spec: ModelSpec, config: EngineConfig) -> Pipeline:
+    """The same with a model at hand, whatever ``config`` says about models. Raises ModelError."""
+    classifier = runtimes.load(spec, threads=config.threads, runtime=config.runtime)
     return Pipeline(
         spec=spec,
-        classifier=LiteRTClassifier(spec, threads=config.threads),
+        classifier=classifier,
         face_detector=_face_detector(config),
         frames=config.frames,
-        batch_size=config.batch_size,
+        batch_size=max(config.batch_size, classifier.batch_size),
         limits=config.limits,
         opener=open_here if config.sandbox is None else Sandbox(config.sandbox),
     )

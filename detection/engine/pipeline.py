@@ -10,29 +10,23 @@ from time import perf_counter
 from typing import Protocol
 
 import cv2
-import numpy as np
 
-from detection.engine import aggregation, preprocessing
+from detection.engine import aggregation
 from detection.engine.classifier import Classifier
 from detection.engine.faces import FaceDetector
 from detection.engine.media import Limits, Media, open_media, sample_count
 from detection.engine.registry import ModelSpec
+from detection.engine.scoring import Challenger, Crop, cut, judge_tracks, score_crops
 from detection.engine.tracking import FaceTracker
 from detection.engine.types import (
     AnalysisResult,
-    Box,
     Event,
-    Face,
     FaceScore,
-    FloatArray,
     Frame,
     MediaKind,
     Progress,
-    Quality,
-    RGBImage,
     Scored,
     Stage,
-    TrackResult,
     Waiting,
 )
 
@@ -73,27 +67,15 @@ class Stopwatch:
             self.seconds[stage] = self.seconds.get(stage, 0.0) + perf_counter() - start
 
 
-@dataclass(frozen=True, slots=True)
-class _Crop:
-    """A face that waits to be scored."""
-
-    track: int
-    frame_index: int
-    time: float
-    face: Face
-    box: Box
-    picture: RGBImage
-    quality: Quality
-
-
 @dataclass(slots=True)
 class _Run:
     """What one analysis collects."""
 
     listener: Listener
+    challenger: Challenger | None = None
     kind: MediaKind = MediaKind.IMAGE  # until the file is open and says what it is
     watch: Stopwatch = field(default_factory=Stopwatch)
-    waiting: list[_Crop] = field(default_factory=list)
+    waiting: list[Crop] = field(default_factory=list)
     scores: list[FaceScore] = field(default_factory=list)
     frames_done: int = 0
 
@@ -126,19 +108,20 @@ class Pipeline:
         self._limits = limits or Limits()
         self._open = opener
 
-    def run(self, path: Path, on_event: Listener = ignore) -> AnalysisResult:
+    def run(self, path: Path, on_event: Listener = ignore, *, challenger: Challenger | None = None) -> AnalysisResult:
         """Analyse one file.
 
         Args:
             path: a video or an image.
             on_event: told of progress and of new scores; may raise ``Cancelled`` to stop the run.
+            challenger: shown every face that is found.
 
         Raises:
             EngineError: the file cannot be analysed; code and message say why.
             MemoryError: there is not enough of it for this file.
         """
         try:
-            return self._analyse(path, _Run(on_event))
+            return self._analyse(path, _Run(on_event, challenger))
         except cv2.error as error:
             if error.code == cv2.Error.StsNoMem:  # OpenCV's own word for it
                 raise MemoryError(error.err) from error
@@ -152,7 +135,7 @@ class Pipeline:
                 run.kind = media.info.kind
                 self._score_media(media, run)
                 with run.watch("aggregate"):
-                    tracks = self._judge(media, run)
+                    tracks = judge_tracks(run.scores, media.info, self.spec)
                     verdict, score, reasons = aggregation.judge_file(tracks)
         flagged = {s.time for s in run.scores if s.flagged}
         return AnalysisResult(
@@ -190,22 +173,16 @@ class Pipeline:
             faces = self._face_detector.detect(frame.image)[: self._max_faces]
             tracked = tracker.update(frame.index, frame.time, frame.image, faces)
         with run.watch("crop"):
-            for track, face in tracked:
-                box = preprocessing.crop_box(face.landmarks, self.spec.crop_margin)
-                picture = preprocessing.extract(frame.image, box, self.spec.input_size)
-                quality = preprocessing.quality(frame.image, face, box, picture)
-                run.waiting.append(_Crop(track, frame.index, frame.time, face, box, picture, quality))
+            run.waiting += [cut(self.spec, frame, track, face) for track, face in tracked]
+        if run.challenger is not None:
+            run.challenger.see(frame, tracked)
 
     def _score_waiting(self, run: _Run) -> None:
         if not run.waiting:
             return
         crops, run.waiting = run.waiting, []
         with run.watch("classify"):
-            prediction = self._classifier.predict(np.stack([crop.picture for crop in crops]))
-        new = [
-            self._face_score(crop, float(logit), evidence, run.kind)
-            for crop, logit, evidence in zip(crops, prediction.logits, prediction.evidence, strict=True)
-        ]
+            new = score_crops(self.spec, self._classifier, crops, run.kind)
         run.scores += new
         # One point a frame: the worst of the faces that count.
         worst: dict[float, float] = {}
@@ -214,31 +191,3 @@ class Pipeline:
                 worst[s.time] = max(s.score, worst.get(s.time, 0.0))
         if worst:
             run.listener(Scored(tuple(worst.items())))
-
-    def _face_score(self, crop: _Crop, logit: float, evidence: FloatArray, kind: MediaKind) -> FaceScore:
-        point = self.spec.point(kind)
-        score = aggregation.calibrate(logit, point)
-        usable = aggregation.unusable_because(crop.quality, self.spec.quality, kind) is None
-        return FaceScore(
-            track=crop.track,
-            index=crop.frame_index,
-            time=crop.time,
-            box=crop.face.box,
-            crop_box=crop.box,
-            confidence=crop.face.confidence,
-            quality=crop.quality,
-            logit=logit,
-            score=score,
-            flagged=usable and score >= point.manipulated,
-            evidence=evidence,
-            crop=crop.picture,
-        )
-
-    def _judge(self, media: Media, run: _Run) -> tuple[TrackResult, ...]:
-        by_track: dict[int, list[FaceScore]] = {}
-        for score in run.scores:
-            by_track.setdefault(score.track, []).append(score)
-        return tuple(
-            aggregation.judge_track(track, sorted(scores, key=lambda s: s.time), media.info, self.spec)
-            for track, scores in sorted(by_track.items())
-        )

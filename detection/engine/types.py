@@ -152,7 +152,7 @@ class FaceScore:
     """One face in one frame, scored.
 
     ``evidence`` has shape (h, w), float32: the network's own map whose mean is ``logit``;
-    positive cells argue for manipulation. ``crop`` is the picture that the network saw,
+    positive cells argue for manipulation; None where a network has none. ``crop`` is the picture that the network saw,
     ``crop_box`` where it lies in the frame (it may reach over the picture's edge).
     """
 
@@ -166,7 +166,7 @@ class FaceScore:
     logit: float
     score: float
     flagged: bool
-    evidence: FloatArray = field(repr=False)
+    evidence: FloatArray | None = field(repr=False)
     crop: RGBImage = field(repr=False)
 
 

@@ -15,6 +15,7 @@ from detection.models.analysis import (
 )
 from detection.models.dead_letters import DeadLetter
 from detection.models.programs import DailyUse, IdempotentRequest
+from detection.models.registered import ChallengerScore, RegisteredModel, Rerun
 from detection.models.retention import DeletionReason, DeletionReceipt, Lease, RetentionChoice
 from detection.models.review import (
     HUMAN_VERDICTS,
@@ -47,6 +48,7 @@ __all__ = [
     "AnalysisQuerySet",
     "AuditEntry",
     "CallbackKey",
+    "ChallengerScore",
     "DailyUse",
     "DeadLetter",
     "Decision",
@@ -58,6 +60,8 @@ __all__ = [
     "IdempotentRequest",
     "Lease",
     "QueuedAnalysis",
+    "RegisteredModel",
+    "Rerun",
     "RetentionChoice",
     "Review",
     "ReviewCase",

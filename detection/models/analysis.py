@@ -326,6 +326,8 @@ class FaceScore(models.Model):
     brightness = models.FloatField(_("brightness"))
     detail = models.FloatField(_("share inside the picture"))
     has_pictures = models.BooleanField(_("has pictures"), default=False)
+    # Among its pictures, unless the model gives none.
+    has_heatmap = models.BooleanField(_("has a heat map"), default=True)
 
     class Meta:
         ordering = ["track", "time", "number"]

@@ -191,6 +191,10 @@ class AuditEntry(models.Model):
         RESEND = "resend", _("sent a message again")
         DISMISS = "dismiss", _("dismissed a message")
         RIGHTS = "rights", _("changed rights")
+        REGISTER = "register", _("registered a model")
+        ACTIVATE = "activate", _("activated a model")
+        CHALLENGE = "challenge", _("put a model on trial")
+        RETIRE = "retire", _("retired a model")
 
     class Role(models.TextChoices):
         USER = "user", _("user")

@@ -192,5 +192,6 @@ def _face(analysis: Analysis, score: FaceScore) -> Json:
     crop = heatmap = None
     if score.has_pictures:
         crop = file_url(analysis, f"faces/{score.number}.jpg")
-        heatmap = file_url(analysis, f"heatmaps/{score.number}.png")
+        if score.has_heatmap:
+            heatmap = file_url(analysis, f"heatmaps/{score.number}.png")
     return {"track": score.track.number, **score.as_dict(), "crop_url": crop, "heatmap_url": heatmap}

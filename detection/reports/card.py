@@ -1,4 +1,4 @@
-"""What is known about a model: its registry entry and, where there is one, the measured facts beside it.
+"""What is known about a model: its entry and, where there is one, the measured facts beside it.
 
 Read again whenever a file changes, so that a new model needs no restart to show its own figures.
 """
@@ -11,12 +11,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from django.conf import settings
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
-from detection.engine.registry import REGISTRY, WEIGHTS, ModelSpec, QualityLimits, read_registry
+from detection import serving
+from detection.engine.registry import ModelSpec
 from detection.engine.types import MediaKind
+from detection.models import Analysis
 
 Json = dict[str, Any]
 
@@ -38,36 +39,31 @@ class FalseAlarms:
     at_most: float  # upper end of the 95 % interval of the rate, 0 to 1
 
 
-def weights_folder() -> Path:
-    return Path(settings.ANALYSIS_WEIGHTS_DIR or WEIGHTS)
-
-
-def served_model() -> ModelSpec:
-    """The model that new analyses are judged by. Raises ModelError if the registry cannot be read."""
-    default, specs = _registry(weights_folder())
-    return specs[settings.ANALYSIS_MODEL or default]
-
-
-def registered_models() -> list[ModelSpec]:
-    return list(_registry(weights_folder())[1].values())
-
-
-def model_of(sha256: str) -> ModelSpec | None:
-    """The registered model with this hash; None for one that is no longer there."""
-    return next((spec for spec in _registry(weights_folder())[1].values() if spec.sha256 == sha256), None)
+def model_of(analysis: Analysis) -> ModelSpec | None:
+    """The model that judged; None for one that is no longer there."""
+    named = serving.columns_of(analysis)
+    return next((spec for spec in serving.readable_models() if serving.columns(spec) == named), None)
 
 
 def facts_of(spec: ModelSpec) -> Json | None:
-    """The measured facts about exactly this file, as ``detection.training.model_card.collect`` has them."""
-    path = weights_folder() / FACTS
-    if not path.is_file():
+    """The measured facts about exactly this file, as ``detection.training.model_card.collect`` has them.
+
+    They are about a shipped model: the same file installed once more may have other thresholds.
+    """
+    path = serving.weights_folder() / FACTS
+    if not path.is_file() or spec.path.parent != serving.weights_folder():
         return None
     facts = _facts(path, path.stat().st_mtime_ns)
     return facts if facts["model"]["sha256"] == spec.sha256 else None
 
 
+def is_measured(spec: ModelSpec) -> bool:
+    """Whether there are figures about it; of one that was imported there may be none."""
+    return bool(spec.metrics or facts_of(spec))
+
+
 def plot(name: str) -> Path | None:
-    path = weights_folder() / "plots" / f"{name}.svg"
+    path = serving.weights_folder() / "plots" / f"{name}.svg"
     return path if name in PLOTS and path.is_file() else None
 
 
@@ -76,9 +72,8 @@ def plots_of(spec: ModelSpec) -> list[str]:
     return [name for name in PLOTS if plot(name)] if facts_of(spec) else []
 
 
-def false_alarms(sha256: str, kind: str) -> FalseAlarms | None:
-    """For the model that judged a file of this kind; None if nothing is known about it any more."""
-    spec = model_of(sha256)
+def false_alarms(spec: ModelSpec | None, kind: str) -> FalseAlarms | None:
+    """For the model that judged a file of this kind; None if nothing is known about it, or not any more."""
     if spec is None:
         return None
     facts = facts_of(spec)
@@ -92,27 +87,10 @@ def false_alarms(sha256: str, kind: str) -> FalseAlarms | None:
     return FalseAlarms(metrics["validation_real"], metrics["validation_false_alarms"], at_most)
 
 
-def limits_of(sha256: str) -> QualityLimits | None:
-    """Below which quality the model that judged does not judge."""
-    spec = model_of(sha256)
-    return spec.quality if spec else None
-
-
 def thresholds(spec: ModelSpec) -> list[Json]:
     """The operating points, each kind of file with its own."""
     points = [(kind, spec.point(kind)) for kind in MediaKind]
     return [{"kind": str(kind), "suspicious": p.suspicious, "manipulated": p.manipulated} for kind, p in points]
-
-
-def _registry(folder: Path) -> tuple[str, dict[str, ModelSpec]]:
-    path = folder / REGISTRY
-    return _read(folder, path.stat().st_mtime_ns if path.is_file() else 0)
-
-
-@lru_cache(maxsize=4)
-def _read(folder: Path, changed: int) -> tuple[str, dict[str, ModelSpec]]:
-    del changed  # part of the key: another version is another answer
-    return read_registry(folder)
 
 
 @lru_cache(maxsize=2)

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
+from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 
 from detection.engine.registry import ModelSpec
+from detection.models import RegisteredModel
 from detection.reports import card
 from detection.reports.figures import decimals, percent
 
@@ -48,7 +51,7 @@ class Section:
 def sections(spec: ModelSpec) -> list[Section]:
     """All that there is to tell, in the order in which the page tells it."""
     facts = card.facts_of(spec)
-    found = [*_of_facts(facts, card.plots_of(spec))] if facts else [*_of_registry(spec)]
+    found = _of_facts(facts, card.plots_of(spec)) if facts else [*_of_registry(spec), _comparison(spec)]
     return [section for section in found if not section.is_empty]
 
 
@@ -56,7 +59,18 @@ def sections(spec: ModelSpec) -> list[Section]:
 
 
 def _of_registry(spec: ModelSpec) -> Iterable[Section]:
+    if not spec.metrics:
+        yield Section(
+            "unknown",
+            _("Not measured here"),
+            _(
+                "This model was brought to this site. How often it is right, and on what it fails, was not measured "
+                "here; its scores are what it says itself, not calibrated probabilities."
+            ),
+        )
     yield Section("data", _("What it was trained on"), lines=spec.data, is_quoted=True)
+    if not spec.metrics:
+        return
     # xgettext:no-python-format
     interval = _("AUC (95 % interval)")
     areas = [[name, _interval(_triple(figures))] for name, figures in spec.metrics.get("validation_auc", {}).items()]
@@ -67,6 +81,34 @@ def _of_registry(spec: ModelSpec) -> Iterable[Section]:
         tables=[Table(_("By manipulation"), [_("Manipulation"), interval], areas)] if areas else [],
     )
     yield Section("thresholds", _("What it says at its thresholds"), lines=_registered_alarms(spec))
+
+
+def _comparison(spec: ModelSpec) -> Section:
+    """With the model that judged when it was measured, if it was."""
+    row = RegisteredModel.objects.filter(name=spec.name, version=spec.version, sha256=spec.sha256).first()
+    if row is None or row.gate is None:
+        return Section("promotion", "")
+    rows = [
+        [
+            measured["model"],
+            decimals(measured["mean_auc"], 3),
+            _of({"alarms": measured["false_alarms"], "reals": measured["genuine"]}),
+            _of({"alarms": measured["detected"], "reals": measured["manipulated"]}),
+        ]
+        for measured in (row.gate["champion"], row.gate["candidate"])
+    ]
+    head = [_("Model"), _("Mean AUC"), _("False alarms"), _("Found")]
+    intro = _(
+        "Both were measured on the same labelled faces, which the people of this site chose. Whether either was "
+        "trained on people in them is not known here."
+    )
+    if not row.passed_gate:
+        intro += " " + _("This model was worse and is used all the same.")
+    title = _("Compared with %(model)s on %(date)s") % {
+        "model": row.gate["champion"]["model"],
+        "date": date_format(datetime.fromisoformat(row.gate["at"])),
+    }
+    return Section("promotion", title, intro, tables=[Table(_("The model that judged then, and this one"), head, rows)])
 
 
 def _registered_alarms(spec: ModelSpec) -> list[str]:

@@ -69,6 +69,8 @@ def _face(face: Json) -> Json:
         short["flagged"] = True
     if face["crop_url"]:
         short["picture"] = int(face["crop_url"].rpartition("/")[2].partition(".")[0])
+        if not face["heatmap_url"]:
+            short["plain"] = True
     return short
 
 

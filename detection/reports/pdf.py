@@ -197,7 +197,7 @@ def _scale(document: Document, result: Json) -> None:
 
 def _worth(document: Document, result: Json) -> None:
     document.heading(_("What this means"))
-    document.paragraph(words.means(result["model_verdict"]))
+    document.paragraph(words.means(result))
     document.heading(_("What it does not mean"))
     document.paragraph(words.means_not(result["model_verdict"]))
     document.paragraph(str(words.DISCLAIMER), colour=SOFT)
@@ -316,9 +316,10 @@ def _gallery(document: Document, analysis: Analysis, payload: Json) -> None:
     if not faces:
         return
     document.heading(_("Flagged frames, worst first"), needs=50)
-    document.paragraph(
-        _("Left the face, right the same with the heat map: warm areas speak for manipulation."), 9, colour=SOFT
-    )
+    text = _("Left the face, right the same with the heat map: warm areas speak for manipulation.")
+    if not any(face["heatmap_url"] for face in faces):
+        text = _("This model gives no heat map.")
+    document.paragraph(text, 9, colour=SOFT)
     side = (WIDTH - 8) / 6
     for place, face in enumerate(faces):
         if place % 3 == 0:
@@ -336,7 +337,7 @@ def _pair(document: Document, analysis: Analysis, face: Json, place: tuple[float
     left, top = place
     caption = _caption(face)
     crop, heat = stored_picture(analysis, face["crop_url"]), stored_picture(analysis, face["heatmap_url"])
-    for picture, x in ((crop, left), (crop, left + side), (heat, left + side)):
+    for picture, x in ((crop, left), (crop if heat else None, left + side), (heat, left + side)):
         if picture:
             document.image(picture, x, top, side, side, alt_text=caption)
     document.set_xy(left, top + side + 0.5)

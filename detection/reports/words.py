@@ -186,6 +186,16 @@ _MEANS = {
     ),
     Verdict.INCONCLUSIVE: _("No answer is better than a guess. The reasons above say what is missing."),
 }
+# The same of a model that gives no heat maps.
+_MEANS_UNMAPPED = {
+    Verdict.SUSPICIOUS: _(
+        "Look at the flagged frames. Strong compression, filters and make-up can raise a score as well as a "
+        "manipulation can. Find the earliest and best copy of the file and check that."
+    ),
+    Verdict.MANIPULATED: _(
+        "Look at the flagged frames. Treat the recording as doubtful until its origin is cleared up."
+    ),
+}
 _MEANS_NOT = {
     Verdict.AUTHENTIC: _(
         "It is no proof that the recording is genuine. It can be cut, dubbed, staged, shown out of context, or made by "
@@ -231,8 +241,13 @@ def verdict_sentence(verdict: str, score: float | None) -> str:
     return str(_RAISED if raised else _SENTENCES[Verdict(verdict)])
 
 
-def means(verdict: str) -> str:
-    return str(_MEANS[Verdict(verdict)])
+def means(result: Mapping[str, Any]) -> str:
+    """What the model's verdict means; ``result`` as ``detection.reports`` has it."""
+    verdict = Verdict(result["model_verdict"])
+    faces = (face for frame in result["frames"] for face in frame["faces"])
+    # Of pictures that were deleted nobody knows any more; most models draw maps.
+    unmapped = any(face["crop_url"] and not face["heatmap_url"] for face in faces)
+    return str(_MEANS_UNMAPPED.get(verdict, _MEANS[verdict]) if unmapped else _MEANS[verdict])
 
 
 def means_not(verdict: str) -> str:

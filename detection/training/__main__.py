@@ -16,7 +16,7 @@ import typer
 
 from detection.engine.registry import WEIGHTS
 from detection.training import evaluate as evaluation
-from detection.training import experiments, model_card, tables
+from detection.training import experiments, model_card, packaging, sequences, tables
 from detection.training import prepare as preparation
 from detection.training import release as releasing
 from detection.training import runs as trained
@@ -36,8 +36,11 @@ Results = Annotated[Path, typer.Option(help="JSON file that takes the figures; r
 
 
 def _config(file: Path, seed: int | None = None, output: Path | None = None) -> training.Config:
-    given: dict[str, Any] = {"seed": seed, "output": output}
-    return training.read_config(file, **{key: value for key, value in given.items() if value is not None})
+    return training.read_config(file, **_given(seed=seed, output=output))
+
+
+def _given(**options: Any) -> dict[str, Any]:
+    return {key: value for key, value in options.items() if value is not None}
 
 
 @app.command()
@@ -69,8 +72,46 @@ def sheet(config: ConfigFile, picture: Annotated[Path, typer.Option(help="PNG fi
 
 @app.command()
 def train(config: ConfigFile, seed: Seed = None, output: Output = None) -> None:
-    """Train one network. An interrupted run goes on after its last whole epoch."""
-    print(training.train(_config(config, seed, output)))
+    """Train one network. An interrupted run goes on after its last whole epoch (sequences begin anew: minutes)."""
+    if sequences.configures(config):
+        print(sequences.train(sequences.read_config(config, **_given(seed=seed, output=output))))
+    else:
+        print(training.train(_config(config, seed, output)))
+
+
+@app.command()
+def calibrate(run: Run) -> None:
+    """Fit a run's scores and thresholds on people that it was not trained on."""
+    points = packaging.calibrate(run)
+    print(f"{points.faces} faces\nimage: {points.image}\nvideo: {points.video}")
+
+
+@app.command()
+def export(
+    run: Run,
+    name: Annotated[str, typer.Option(help="of the model: small letters, digits, '.', '_', '-'")],
+    version: Annotated[str, typer.Option()],
+    output: Annotated[Path, typer.Option(help="folder for model.toml and the model's files")],
+    licence: Annotated[str, typer.Option(help="of the weights, as the model's page tells it")] = "not stated",
+) -> None:
+    """Write a calibrated run as a folder that `manage.py import_model` takes."""
+    spec = packaging.export(run, name, version, output, licence=licence)
+    print(json.dumps({"sha256": spec.sha256, "metrics": spec.metrics, "provenance": spec.provenance}, indent=2))
+
+
+@app.command()
+def compare_sequence(
+    run: Annotated[Path, typer.Option(help="folder of a sequence run")],
+    beside: Annotated[Path, typer.Option(help="folder of the frame model's run")],
+    results: Annotated[Path, typer.Option(help="JSON file that takes the figures")],
+) -> None:
+    """Measure a sequence run on the videos of `val`, alone and fused with a frame model.
+
+    That is all there is to do with one: it is not exported, imported or served.
+    """
+    found = sequences.compare(run, beside)
+    results.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    print(sequences.markdown(found))
 
 
 @app.command()
@@ -136,23 +177,31 @@ def evaluate(
     manifests: Annotated[list[Path], typer.Option("--manifest", help="of face crops; once for each")],
     output: Annotated[Path, typer.Option(help="folder for report.json, report.csv, scores.csv and the plots")],
     model: Annotated[str | None, typer.Option(help="registered name; the default model when left out")] = None,
+    version: Annotated[str | None, typer.Option(help="of an installed model")] = None,
+    folder: Annotated[Path | None, typer.Option(help="with model.toml: that model, wherever it lies")] = None,
     weights_dir: Annotated[Path, typer.Option()] = WEIGHTS,
+    models_dir: Annotated[Path | None, typer.Option(help="where imported models are installed")] = None,
     clips: Annotated[Path | None, typer.Option(help="manifest of whole videos")] = None,
     baselines: Annotated[Path | None, typer.Option(help="folder with MesoNet's published weights")] = None,
     split: Annotated[str, typer.Option()] = "val",
     robustness_faces: Annotated[int, typer.Option(help="of the full grids; 0 leaves the grids out")] = 400,
+    quick: Annotated[bool, typer.Option("--quick", help="ranking and verdicts alone, as a promotion needs")] = False,
     run: Annotated[Path | None, typer.Option(help="folder of the exported run, to compare its scores")] = None,
 ) -> None:
-    """Measure the registered file: ranking, calibration, operating point, robustness, beside MesoNet."""
+    """Measure a model as it is served: ranking, calibration, operating point, robustness, beside MesoNet."""
     plan = evaluation.Plan(
         manifests=tuple(manifests),
         output=output,
         clips=clips,
         baselines=baselines,
         model=model,
+        version=version,
+        folder=folder,
         weights_dir=weights_dir,
+        models_dir=models_dir,
         split=split,
         robustness_faces=robustness_faces,
+        quick=quick,
     )
     network = None if run is None else trained.Network(trained.load(run))
     print(tables.markdown(evaluation.run(plan, network=network)))

@@ -37,6 +37,8 @@ NETWORKS: dict[str, tuple[str, Callable[..., Any]]] = {
 class KerasClassifier:
     """A Keras network behind the engine's ``Classifier``: for what is compared with but never served."""
 
+    batch_size = 8
+
     def __init__(self, model: Any) -> None:
         self._model = model
 

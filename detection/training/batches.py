@@ -44,6 +44,7 @@ class Recipe:
     fake_weights: Mapping[str, float]  # dataset-method -> share among the labelled manipulations
     kinds: Mapping[str, float] | None = None  # of pseudo-fakes; None: their own default shares
     match_resolution: bool = True
+    regions: bool = True  # whether the network says which cells were changed
 
 
 class FacePairs(keras.utils.PyDataset):
@@ -93,14 +94,21 @@ class FacePairs(keras.utils.PyDataset):
             face for i in range(pairs) for face in (self._pseudo_pair(rng) if i < pseudo else self._labelled_pair(rng))
         ]
         crops, masks, labels = zip(*faces, strict=True)
+        targets = {"logit": np.array(labels, np.float32)[:, None]}
+        weights = {"logit": np.ones(len(crops), np.float32)}
+        if self.recipe.regions:
+            targets["regions"], weights["regions"] = self._regions(masks)
+        return np.stack(crops), targets, weights
+
+    def _regions(self, masks: Sequence[FloatArray | None]) -> tuple[FloatArray, FloatArray]:
+        """The changed share of every cell (batch, cells), and where that is known (batch,)."""
         side = self.recipe.input_size // STRIDE
         known = np.array([mask is not None for mask in masks], np.float32)
-        regions = np.zeros((len(crops), side * side), np.float32)
+        regions = np.zeros((len(masks), side * side), np.float32)
         for row, mask in zip(regions, masks, strict=True):
             if mask is not None:
                 row[:] = cv2.resize(mask, (side, side), interpolation=cv2.INTER_AREA).ravel()
-        targets = {"logit": np.array(labels, np.float32)[:, None], "regions": regions}
-        return np.stack(crops), targets, {"logit": np.ones(len(crops), np.float32), "regions": known}
+        return regions, known
 
     def _pseudo_pair(self, rng: np.random.Generator) -> list[Labelled]:
         sample, donor = self.reals.draw(rng), self.reals.draw(rng)

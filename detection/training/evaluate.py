@@ -1,4 +1,4 @@
-"""Measure a shipped file, not a training graph: every figure comes from the ``.tflite`` that serves.
+"""Measure a model as it is served, not a training graph: every figure comes from the file that the engine runs.
 
 :func:`run` measures everything that a release is judged by and writes it down: ``report.json`` (all of it),
 ``report.csv`` (one figure a line), ``report.md``, ``scores.csv`` (one file a line) and the plots.
@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detection.engine.classifier import LiteRTClassifier
+from detection.engine import runtimes
 from detection.engine.faces import BlazeFaceDetector
-from detection.engine.factory import EngineConfig, build_pipeline
+from detection.engine.factory import EngineConfig, pipeline_of
 from detection.engine.pipeline import Pipeline
-from detection.engine.registry import WEIGHTS, ModelSpec, find_model
+from detection.engine.registry import WEIGHTS, ModelSpec, check_files, find_model, read_manifest
 from detection.engine.types import Verdict
 from detection.training import agreement, baselines, metrics, plots, robustness, sections, tables
 from detection.training.datasets import Sample, read_manifests
@@ -47,11 +47,23 @@ class Plan:
     clips: Path | None = None  # manifest of whole videos
     baselines: Path | None = None  # folder with MesoNet's published weights
     model: str | None = None  # None: the registry's default
+    version: str | None = None  # None: the shipped one, or the only one installed
     weights_dir: Path = WEIGHTS
+    models_dir: Path | None = None  # of installed models
+    folder: Path | None = None  # of one model with its model.toml, wherever it lies, instead of a name
     split: str = "val"
     robustness_faces: int = 400  # of the full grids; 0 leaves grids and clips out. The three bars use all faces
     clip_seconds: float = 3.0  # of each clip that is encoded anew
     threads: int = 2
+    quick: bool = False  # ranking and verdicts alone: what one model is held against another by
+
+    def spec(self) -> ModelSpec:
+        """The model that is measured. Raises ModelError if it is missing or not the file that was registered."""
+        if self.folder is None:
+            return find_model(self.model, self.version, folder=self.weights_dir, installed=self.models_dir)
+        spec = read_manifest(self.folder)
+        check_files(spec)
+        return spec
 
 
 def run(plan: Plan, *, network: agreement.Network | None = None) -> dict[str, Any]:
@@ -65,8 +77,8 @@ def run(plan: Plan, *, network: agreement.Network | None = None) -> dict[str, An
         ModelError: the model is missing or is not the file that the registry names.
         ValueError: the manifests have no row of the split.
     """
-    spec = find_model(plan.model, plan.weights_dir)
-    detector = Detector(spec, LiteRTClassifier(spec, threads=plan.threads))
+    spec = plan.spec()
+    detector = Detector(spec, runtimes.load(spec, threads=plan.threads))
     samples = [s for s in read_manifests(plan.manifests) if s.split == plan.split]
     if not samples:
         raise ValueError(f"no rows of {plan.split!r} in {', '.join(str(p) for p in plan.manifests)}")
@@ -78,16 +90,17 @@ def run(plan: Plan, *, network: agreement.Network | None = None) -> dict[str, An
         "data": _data(plan, samples),
         "videos": _level(videos),
         "images": {**_level(images), "slices": sections.slices(faces, images)},
-        "alike": sections.alike(samples, detector),
         "compared": {"videos": sections.compared(videos, _others(samples, others))},
-        "agreement": {"engine": agreement.with_engine(samples, detector)},
     }
-    if network is not None:
-        report["agreement"]["network"] = agreement.with_network(samples, detector, network)
     if plan.clips is not None:
-        report["clips"] = _clips(plan, spec, others, report["compared"])
-    report["robustness"] = _robustness(plan, samples, detector)
-    report["bars"] = bars(report)
+        report["clips"] = _clips(plan, detector, others, report["compared"])
+    if not plan.quick:
+        report["alike"] = sections.alike(samples, detector)
+        report["agreement"] = {"engine": agreement.with_engine(samples, detector)}
+        if network is not None:
+            report["agreement"]["network"] = agreement.with_network(samples, detector, network)
+        report["robustness"] = _robustness(plan, samples, detector)
+        report["bars"] = bars(report)
     plan.output.mkdir(parents=True, exist_ok=True)
     _write(report, videos, plan.output)
     plots.draw(report, videos, plan.output)
@@ -100,7 +113,7 @@ def _model(spec: ModelSpec) -> dict[str, Any]:
         "version": spec.version,
         "file": spec.path.name,
         "sha256": spec.sha256,
-        "bytes": spec.path.stat().st_size,
+        "bytes": sum(path.stat().st_size for path in [spec.path, *spec.path.rglob("*")] if path.is_file()),
         "architecture": spec.architecture,
         "input_size": spec.input_size,
         "crop_margin": spec.crop_margin,
@@ -138,10 +151,10 @@ def _others(samples: Sequence[Sample], others: dict[str, Detector]) -> dict[str,
     return {name: judge_videos(score_faces(samples, other, what=name), other.spec) for name, other in others.items()}
 
 
-def _clips(plan: Plan, spec: ModelSpec, others: dict[str, Detector], compared: dict[str, Any]) -> dict[str, Any]:
+def _clips(plan: Plan, detector: Detector, others: dict[str, Detector], compared: dict[str, Any]) -> dict[str, Any]:
     assert plan.clips is not None
     clips = read_clips(plan.clips, plan.split)
-    pipeline = build_pipeline(EngineConfig(model=spec.name, weights_dir=plan.weights_dir, threads=plan.threads))
+    pipeline = pipeline_of(detector.spec, EngineConfig(threads=plan.threads))
     judged, refused = judge_clips(clips, pipeline)
     theirs = {}
     for name, other in others.items():
@@ -149,7 +162,7 @@ def _clips(plan: Plan, spec: ModelSpec, others: dict[str, Detector], compared: d
         theirs[name] = judge_clips(clips, beside, what=name)[0]
     compared["clips"] = sections.compared(judged, theirs)
     changed = []
-    if plan.robustness_faces:
+    if plan.robustness_faces and not plan.quick:
         with tempfile.TemporaryDirectory() as folder:
             changed = robustness.measure_clips(clips, pipeline, Path(folder), seconds=plan.clip_seconds)
     return {

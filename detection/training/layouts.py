@@ -366,15 +366,16 @@ def _has_both_labels(root: Path) -> bool:
 
 
 def _read_plain(root: Path) -> list[Medium]:
-    """A subfolder of ``real`` or ``fake`` is a method and, below that, a folder is a group: ``fake/method/person/``.
+    """A subfolder of ``fake`` is a method and, below that, a folder is a group: ``fake/method/person/``.
 
-    A file directly in a method is its own group, and files of the same name are one: a fake and its original.
+    What is real has no method, but folders as deep: ``real/source/person/``. A file that lies higher up is its own
+    group, and files of the same name are one: a fake and its original.
     """
     media = []
     for folder, label, split in _labelled_folders(root):
         for path in _media_under(folder):
             inner = path.relative_to(folder).parts[:-1]
-            method = ("real" if label == 0 else "fake") if not inner else inner[0]
+            method = "real" if label == 0 else inner[0] if inner else "fake"
             group = "/".join(inner[1:]) or path.stem
             dataset = root.resolve().name.lower()
             side = split or ("val" if in_validation(f"{dataset}/{group}") else "train")

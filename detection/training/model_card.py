@@ -80,7 +80,7 @@ def write(report: Path, results: Path | None = None, *, weights_dir: Path = WEIG
 
 def collect(report: Facts, results: Path | None, weights_dir: Path = WEIGHTS) -> Facts:
     """All facts of the card as plain data, in the order in which the card tells them."""
-    spec = find_model(report["model"]["name"], weights_dir)
+    spec = find_model(report["model"]["name"], folder=weights_dir)
     if spec.sha256 != report["model"]["sha256"]:
         raise ValueError(f"the report is about {report['model']['sha256'][:12]}, the registry has {spec.sha256[:12]}")
     files = {name: _result(results, name) for name in RESULTS}

@@ -51,7 +51,7 @@ def draw(report: dict[str, Any], videos: Judged, folder: Path) -> list[Path]:
         reliability(report["videos"]["reliability"], folder / "reliability.svg"),
         histogram(videos, report["model"], folder / "scores.svg"),
     ]
-    if "cells" in report["robustness"]:
+    if "cells" in report.get("robustness", {}):
         paths.append(robustness(report["robustness"]["cells"], folder / "robustness.svg"))
     return paths
 

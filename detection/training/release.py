@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import tomli_w
 
-from detection.engine.classifier import LiteRTClassifier
 from detection.engine.registry import REGISTRY, ModelSpec, OperatingPoint, QualityLimits, sha256_of
+from detection.engine.runtimes.litert import LiteRTClassifier
 from detection.engine.types import Verdict
 from detection.training import calibrate, metrics
 from detection.training.datasets import Sample, read_manifests
@@ -53,26 +53,26 @@ def release(run: Path, name: str, version: str, weights_dir: Path) -> str:
     file = weights_dir / f"{name}-v{version}.tflite"
     config = read_noted(run)
     to_litert(load(run), file)
-    spec = _unmeasured(config, len(members_of(run)), name, version, file)
+    spec = unmeasured(config, len(members_of(run)), name, version, file)
     detector = Detector(spec, LiteRTClassifier(spec))
     samples = read_manifests(config.manifests)
     held_out = _scored(samples, "calibration", detector)
     spec = replace(spec, image=image_point(held_out), video=video_point(held_out, spec.quality.min_frames))
     val = _scored(samples, "val", replace(detector, spec=spec))
-    entry = _entry(spec, _metrics(held_out, val, spec))
+    described = entry(spec, metrics_of(len(held_out.samples), val, spec))
     registry = weights_dir / REGISTRY
     document = tomllib.loads(registry.read_text(encoding="utf-8")) if registry.exists() else {"models": {}}
     document["default"] = name
-    document["models"][name] = entry
+    document["models"][name] = described
     registry.write_text(tomli_w.dumps(document), encoding="utf-8")
-    return tomli_w.dumps({"models": {name: entry}})
+    return tomli_w.dumps({"models": {name: described}})
 
 
 def _scored(samples: Sequence[Sample], split: str, detector: Detector) -> Faces:
     return score_faces([s for s in samples if s.split == split], detector, what=split)
 
 
-def image_point(held_out: Faces) -> OperatingPoint:
+def image_point(held_out: Faces | Scores) -> OperatingPoint:
     """The operating point of stills: every face is a picture by itself, thresholds are quantiles of real ones."""
     scores = Scores(held_out.samples, held_out.logits)
     calibration = calibrate.fit(scores)
@@ -80,7 +80,7 @@ def image_point(held_out: Faces) -> OperatingPoint:
     return _point(calibration, *(calibrate.threshold_for(reals, rate) for rate in _RATES))
 
 
-def video_point(held_out: Faces, min_frames: int) -> OperatingPoint:
+def video_point(held_out: Faces | Scores, min_frames: int) -> OperatingPoint:
     """The operating point of videos. There are too few for quantiles, so thresholds rest on one of two other grounds,
     whichever asks for less: the prediction limit for one more person, or the quantile of single faces, since the
     mean of many frames spreads less than one of them.
@@ -116,7 +116,8 @@ def _point(calibration: calibrate.Calibration, suspicious: float, manipulated: f
     return OperatingPoint(round(calibration.slope, 5), round(calibration.intercept, 5), *limits)
 
 
-def _unmeasured(config: Config, networks: int, name: str, version: str, file: Path) -> ModelSpec:
+def unmeasured(config: Config, networks: int, name: str, version: str, file: Path) -> ModelSpec:
+    """The model of a file whose operating points and figures are not known yet."""
     return ModelSpec(
         name=name,
         version=version,
@@ -134,7 +135,7 @@ def _unmeasured(config: Config, networks: int, name: str, version: str, file: Pa
     )
 
 
-def _metrics(held_out: Faces, val: Faces, spec: ModelSpec) -> dict[str, Any]:
+def metrics_of(calibration_faces: int, val: Faces, spec: ModelSpec) -> dict[str, Any]:
     """The figures that the registry carries; ``evaluate`` writes down all the others."""
     judged = judge_videos(val, spec)
     labels = judged.labels
@@ -150,11 +151,12 @@ def _metrics(held_out: Faces, val: Faces, spec: ModelSpec) -> dict[str, Any]:
         "validation_manipulated": int((labels == 1).sum()),
         "validation_detected": int((judged.having((Verdict.MANIPULATED,)) & (labels == 1)).sum()),
         "validation_ece": round(float(error), 4),
-        "calibration_faces": len(held_out.samples),
+        "calibration_faces": calibration_faces,
     }
 
 
-def _entry(spec: ModelSpec, figures: dict[str, Any]) -> dict[str, Any]:
+def entry(spec: ModelSpec, figures: dict[str, Any]) -> dict[str, Any]:
+    """A model's entry in the registry, with its figures."""
     return {
         "version": spec.version,
         "file": spec.path.name,

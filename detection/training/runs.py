@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from detection.engine.networks import ensemble, mobilenetv2, mobilenetv2_linear
-from detection.engine.preprocessing import crop_box, extract
+from detection.engine.networks import ensemble
 from detection.training import calibrate
 from detection.training.datasets import Sample, read_manifests
 from detection.training.evaluate import Scores
-from detection.training.train import NOTE_FILE, WEIGHTS_FILE, Config, read_noted
+from detection.training.singles import serving_crops
+from detection.training.train import NOTE_FILE, WEIGHTS_FILE, Config, build, read_noted
 
 BATCH = 64
 MEMBERS_FILE = "ensemble.json"
@@ -44,11 +44,7 @@ def load(folder: Path) -> Any:
             [load(Path(member["run"])) for member in members],
             [(member["slope"], member["intercept"]) for member in members],
         )
-    config = read_noted(folder)
-    if config.architecture == "mobilenetv2-linear":
-        model = mobilenetv2_linear.build(config.input_size)
-    else:
-        model = mobilenetv2.build(config.input_size, residual=config.residual)
+    model = build(read_noted(folder))
     model.load_weights(folder / WEIGHTS_FILE)
     return model
 
@@ -80,8 +76,8 @@ def score_network(network: Network, samples: Sequence[Sample], config: Config) -
     logits = []
     for start in tqdm(range(0, len(samples), BATCH), unit="batch", desc="scoring", leave=False, disable=None):
         part = samples[start : start + BATCH]
-        crops = [extract(s.load(), crop_box(s.landmarks, config.crop_margin), config.input_size) for s in part]
-        logits.append(network(np.stack(crops)))
+        crops = np.stack(list(serving_crops(part, config.crop_margin, config.input_size)))
+        logits.append(network(crops))
     return Scores(tuple(samples), np.concatenate(logits))
 
 

@@ -239,8 +239,9 @@ def judge_clips(
 
 def reals_of(origin: str, origins: NDArray[np.str_]) -> NDArray[np.bool_]:
     """Mask of the reals that a manipulation is compared with: its own source's, else portraits."""
-    own = origins == f"{origin.split('-')[0]}-real"
-    return own if own.any() else np.isin(origins, PORTRAITS)
+    # Names of collections and of manipulations may have hyphens in them: the longest one that fits is the source.
+    sources = [name for name in np.unique(origins) if name.endswith("-real") and origin.startswith(name[:-4])]
+    return origins == max(sources, key=len) if sources else np.isin(origins, PORTRAITS)
 
 
 def comparisons(judged: Judged) -> dict[str, NDArray[np.bool_]]:

@@ -9,24 +9,25 @@ Report = dict[str, Any]
 
 
 def markdown(report: Report) -> str:
-    """The whole report, for the console and ``report.md``."""
+    """All that was measured, for the console and ``report.md``."""
     model = report["model"]
     parts = [
         f"# {model['name']} {model['version']}\n\n`{model['sha256']}`, {model['bytes']:,} bytes, "
         f"{model['input_size']} px. 95 % intervals in brackets: {report['data']['bootstrap_draws']} bootstrap draws "
         "of people; exact (Clopper-Pearson) for shares.",
-        "## What a release must show\n\n" + bars(report),
         "## Videos and stills, by manipulation\n\n" + manipulations(report["videos"]),
         "Mean AUC over the manipulations: " + interval(report["videos"]["overall"]["mean_auc"]),
         "## The same, face by face\n\n" + manipulations(report["images"]),
         "## Verdicts by source\n\n" + sources(report["videos"]["by_source"]),
-        "## After equal treatment of both classes, face by face\n\n" + alike(report),
         "## Beside MesoNet: AUC on the same files\n\n" + compared(report["compared"]["videos"]),
         "## Slices, face by face\n\n" + slices(report),
-        "## Robustness\n\n" + robustness(report["robustness"]["bars"]),
     ]
-    if "cells" in report["robustness"]:
-        parts.append(robustness(report["robustness"]["cells"]) + "\n\n" + summary(report["robustness"]))
+    if "bars" in report:
+        parts.insert(1, "## What a release must show\n\n" + bars(report))
+        parts.append("## After equal treatment of both classes, face by face\n\n" + alike(report))
+        parts.append("## Robustness\n\n" + robustness(report["robustness"]["bars"]))
+        if "cells" in report["robustness"]:
+            parts.append(robustness(report["robustness"]["cells"]) + "\n\n" + summary(report["robustness"]))
     if "clips" in report:
         parts += ["## Whole clips, as served\n\n" + clips(report)]
     return "\n\n".join(parts) + "\n"

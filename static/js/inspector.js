@@ -35,6 +35,7 @@ export class Inspector {
     this.panel.querySelector("#inspector-picture").hidden = !sample.crop_url;
     this.panel.querySelector(".inspector-missing").hidden = Boolean(sample.crop_url);
     for (const part of this.panel.querySelectorAll(".heat-control, .heat-note")) part.hidden = !sample.heatmap_url;
+    this.panel.querySelector(".heat-none").hidden = !sample.crop_url || Boolean(sample.heatmap_url);
     const { left, top, right, bottom } = sample.box;
     this.fact("score", `${scoreText(sample.score)} · ${text(`band.${sample.band}`)}`);
     this.fact("person", text("person", { number: sample.person }));

@@ -16,7 +16,7 @@ export class Samples {
         const sample = { flagged: false, ...face, time: frame.time, index: frame.index, person: track.person };
         const stored = face.picture !== undefined;
         sample.crop_url = stored ? `${pictures}faces/${face.picture}.jpg` : null;
-        sample.heatmap_url = stored ? `${pictures}heatmaps/${face.picture}.png` : null;
+        sample.heatmap_url = stored && !face.plain ? `${pictures}heatmaps/${face.picture}.png` : null;
         sample.band = this.band(sample);
         track.samples.push(sample);
         this.all.push(sample);

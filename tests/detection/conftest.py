@@ -28,6 +28,13 @@ def media_root(settings: LazySettings, tmp_path: Path) -> Path:
 
 
 @pytest.fixture(autouse=True)
+def models_dir(settings: LazySettings, tmp_path: Path) -> Path:
+    """Where models are installed; there are none."""
+    settings.MODELS_DIR = tmp_path / "models"
+    return settings.MODELS_DIR
+
+
+@pytest.fixture(autouse=True)
 def _quick_passwords(settings: LazySettings) -> None:
     """The real hash is slow on purpose; what it does is Django's to test."""
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]

@@ -36,8 +36,8 @@ from django_dramatiq.models import Task
 
 from accounts import roles
 from accounts.models import User
-from detection import dead_letters, tasks
-from detection.models import Analysis
+from detection import dead_letters, registered_models, tasks
+from detection.models import Analysis, RegisteredModel, Rerun
 from detection.review import audit
 from tests import factories
 from tests.detection.sockets import connect
@@ -268,6 +268,26 @@ admin:detection_deadletter_history         GET    login     login     login     
 admin:detection_deadletter_history         POST   login     login     login     403       in
 admin:detection_deadletter_delete          GET    login     login     login     403       403
 admin:detection_deadletter_change          GET    login     login     login     403       in
+admin:detection_registeredmodel_activate   GET  login     login     login     403       in
+admin:detection_registeredmodel_activate   POST login     login     login     403       in
+admin:detection_registeredmodel_challenge  GET  login     login     login     403       in
+admin:detection_registeredmodel_challenge  POST login     login     login     403       in
+admin:detection_registeredmodel_retire     GET  login     login     login     403       in
+admin:detection_registeredmodel_retire     POST login     login     login     403       in
+admin:detection_registeredmodel_changelist GET  login     login     login     403       in
+admin:detection_registeredmodel_changelist POST login     login     login     403       in
+admin:detection_registeredmodel_add        GET  login     login     login     403       403
+admin:detection_registeredmodel_history    GET  login     login     login     403       in
+admin:detection_registeredmodel_history    POST login     login     login     403       in
+admin:detection_registeredmodel_delete     GET  login     login     login     403       403
+admin:detection_registeredmodel_change     GET  login     login     login     403       in
+admin:detection_rerun_changelist           GET  login     login     login     403       in
+admin:detection_rerun_changelist           POST login     login     login     403       in
+admin:detection_rerun_add                  GET  login     login     login     403       403
+admin:detection_rerun_history              GET  login     login     login     403       in
+admin:detection_rerun_history              POST login     login     login     403       in
+admin:detection_rerun_delete               GET  login     login     login     403       403
+admin:detection_rerun_change               GET  login     login     login     403       in
 admin:detection_upload_changelist          GET    login     login     login     403       in
 admin:detection_upload_changelist          POST   login     login     login     403       in
 admin:detection_upload_add                 GET    login     login     login     403       403
@@ -323,6 +343,7 @@ def addresses(analysis: Analysis) -> Iterator[tuple[str, str]]:
         "<str:name>": "astronaut.jpg",
         "<slug:name>": "roc",
         "<int:session_id>": "1",
+        "<int:pk>": str(RegisteredModel.objects.values_list("pk", flat=True).first() or 1),
         "<id>": str(analysis.upload.user_id),
     }
     for name, pattern in routes():
@@ -388,6 +409,8 @@ def analysis(people: dict[str, User | None], media_root: Path) -> Analysis:
     Task.tasks.create_or_update_from_message(tasks.analyse.message(str(analysis.pk)), status=Task.STATUS_DONE)
     dead_letters.record(actor="analyse", args=[str(analysis.pk)], tries=1, error=None)
     audit.record(audit.Action.CONSENT, analysis, role=audit.Role.USER)
+    registered_models.sync()
+    Rerun.objects.create(analysis=analysis, model_name="test", model_version="1", verdict="authentic")
     for name in FILES[1:]:
         path = media_root / analysis.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)

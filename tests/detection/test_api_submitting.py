@@ -15,10 +15,9 @@ from django.test import Client
 from django.utils import timezone
 
 from accounts.models import User
-from detection import idempotency, services
+from detection import idempotency, services, serving
 from detection.models import Analysis, IdempotentRequest, Upload
 from detection.problems import Refused
-from detection.reports import card
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -32,7 +31,7 @@ def send(client: Client, *, name: str = "face.jpg", content: bytes | None = None
 def finish(**fields) -> None:
     """A worker is done with everything that was sent."""
     values = {"status": "succeeded", "verdict": "authentic", "score": 0.1, "finished_at": timezone.now(), **fields}
-    Analysis.objects.update(model_sha256=card.served_model().sha256, started_at=timezone.now(), **values)
+    Analysis.objects.update(**serving.columns(serving.served()), started_at=timezone.now(), **values)
 
 
 # -- At once, or after a while ----------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from django.utils import timezone
 from dramatiq.middleware import TimeLimitExceeded
 
 from accounts.models import User
-from detection import readiness, runner, services
+from detection import judges, readiness, runner, services, serving
 from detection.api import account
 from detection.engine.errors import ErrorCode
 from detection.models import Analysis, IdempotentRequest
@@ -249,12 +249,13 @@ def media_too_long(scene: Scene) -> Any:
 def too_many_pixels(scene: Scene) -> Any:
     """A video: of a picture the header has told before."""
     scene.settings.MAX_PIXELS = 100
-    return analysed(scene, "clip.mp4", clips.video(scene.folder / "clip.mp4", frames=10).read_bytes(), runner._build)
+    content = clips.video(scene.folder / "clip.mp4", frames=10).read_bytes()
+    return analysed(scene, "clip.mp4", content, lambda: judges.build(serving.served()))
 
 
 def model_unavailable(scene: Scene) -> Any:
     scene.settings.ANALYSIS_WEIGHTS_DIR = scene.folder
-    return analysed(scene, "face.jpg", factories.jpeg(), runner._build)
+    return analysed(scene, "face.jpg", factories.jpeg(), lambda: judges.build(serving.served()))
 
 
 def raising(error: BaseException) -> Callable[[Scene], Any]:

@@ -12,6 +12,7 @@ import pytest
 from django.conf import LazySettings
 from django.test import Client
 
+from detection import serving
 from detection.engine.registry import REGISTRY
 from detection.reports import card
 from detection.reports.model_card import sections
@@ -110,7 +111,7 @@ def words(client: Client) -> str:
 def test_everybody_may_read_it_and_finds_it(client: Client):
     assert 'href="/model/"' in client.get("/").content.decode()
     text = words(client)
-    spec = card.served_model()
+    spec = serving.served()
     for known in (spec.name, spec.sha256, *spec.data):
         assert known in text
 
@@ -162,7 +163,7 @@ def test_a_part_that_was_not_measured_is_left_out(client: Client, weights: Path,
     known[part] = None
     (weights / card.FACTS).write_text(json.dumps(known))
     assert words(client)
-    assert part.replace("_", "-") not in [section.key.replace("_", "-") for section in sections(card.served_model())]
+    assert part.replace("_", "-") not in [section.key.replace("_", "-") for section in sections(serving.served())]
 
 
 def test_facts_about_another_file_are_not_told(client: Client, weights: Path):

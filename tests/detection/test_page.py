@@ -13,6 +13,7 @@ from django.conf import LazySettings
 from django.test import Client
 
 from accounts.models import User
+from detection import serving
 from detection.engine.registry import WEIGHTS, QualityLimits
 from detection.models import Analysis, FaceScore, FaceTrack, Upload
 from detection.reports import analysis_payload, card, figures
@@ -137,9 +138,9 @@ def weights(settings: LazySettings, tmp_path: Path) -> Path:
 
 
 def test_false_alarms_are_those_of_the_model_that_judged(owner_client: Client, owner: User, weights: Path):
-    spec = card.served_model()
+    spec = serving.served()
     analysis = factories.make_result(owner)
-    Analysis.objects.update(model_sha256=spec.sha256)
+    Analysis.objects.update(**serving.columns(spec))
     page = " ".join(owner_client.get(analysis.get_absolute_url()).content.decode().split())
     alarms, reals = spec.metrics["validation_false_alarms"], spec.metrics["validation_real"]
     assert f"{alarms} of {reals} genuine files reached" in page
@@ -149,7 +150,7 @@ def test_false_alarms_are_those_of_the_model_that_judged(owner_client: Client, o
 
 
 def test_measured_facts_go_before_the_registry(weights: Path):
-    spec = card.served_model()
+    spec = serving.served()
     facts = {
         "model": {"sha256": spec.sha256},
         "operating_point": {
@@ -158,8 +159,8 @@ def test_measured_facts_go_before_the_registry(weights: Path):
         },
     }
     (weights / "model_card.json").write_text(json.dumps(facts))
-    assert card.false_alarms(spec.sha256, "video") == card.FalseAlarms(reals=30, alarms=1, at_most=0.2)
-    assert card.false_alarms(spec.sha256, "image").reals == spec.metrics["validation_real"]
+    assert card.false_alarms(spec, "video") == card.FalseAlarms(reals=30, alarms=1, at_most=0.2)
+    assert card.false_alarms(spec, "image").reals == spec.metrics["validation_real"]
 
     facts["model"] = {"sha256": "f" * 64}  # of another file: says nothing about this one
     (weights / "model_card.json").write_text(json.dumps(facts) + "\n")

@@ -6,6 +6,7 @@ import signal
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import dramatiq
 import pytest
@@ -44,11 +45,11 @@ class Gated(FakePipeline):
         self.video = video
         self.begun, self.open = threading.Event(), threading.Event()
 
-    def run(self, path: Path, on_event: Callable[[Event], None]) -> AnalysisResult:
+    def run(self, path: Path, on_event: Callable[[Event], None], challenger: Any = None) -> AnalysisResult:
         if path == self.video:
             self.begun.set()
             assert self.open.wait(PATIENCE)
-        return super().run(path, on_event)
+        return super().run(path, on_event, challenger)
 
 
 @pytest.mark.django_db(transaction=True)

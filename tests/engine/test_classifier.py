@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from detection.engine.classifier import LiteRTClassifier
 from detection.engine.registry import find_model
+from detection.engine.runtimes.litert import LiteRTClassifier
 
 
 @pytest.fixture(scope="module")

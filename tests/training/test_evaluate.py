@@ -11,13 +11,13 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 import numpy as np
 import pytest
 
-from detection.engine.classifier import LiteRTClassifier
 from detection.engine.registry import find_model
+from detection.engine.runtimes.litert import LiteRTClassifier
 from detection.engine.types import MediaKind, Verdict
 from detection.training import agreement, evaluate, metrics, plots, sections, tables
 from detection.training.datasets import read_manifest
 from detection.training.perturbations import everyday
-from detection.training.scoring import Detector, Judged, comparisons, judge_images, judge_videos, score_faces
+from detection.training.scoring import Detector, Judged, comparisons, judge_images, judge_videos, reals_of, score_faces
 
 
 @pytest.fixture(scope="module")
@@ -147,3 +147,9 @@ def test_plots_are_the_same_bytes_every_time_and_carry_text(tmp_path):
     drawn = plots.histogram(part, model, tmp_path / "h.svg").read_text()
     assert "manipulated, video" in drawn
     assert "<svg" in plots.reliability(metrics.reliability(part.labels, part.scores), tmp_path / "r.svg").read_text()
+
+
+def test_a_collection_may_have_a_hyphen_in_its_name():
+    origins = np.array(["my-videos-real", "my-real", "my-videos-face-swap", "ffhq-real"])
+    assert reals_of("my-videos-face-swap", origins).tolist() == [True, False, False, False]
+    assert reals_of("stylegan-stylegan", origins).tolist() == [False, False, False, True]

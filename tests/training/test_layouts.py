@@ -182,6 +182,13 @@ def test_a_plain_folder_may_say_who_and_which_split(tmp_path):
     assert media["2"].group == "ann"
 
 
+def test_what_is_real_stays_real_in_whatever_folder_it_lies(tmp_path):
+    touch(tmp_path, ["real/interviews/ann/1.mp4", "real/news/2.mp4", "fake/swap/ann/3.mp4"])
+    media = {m.path.stem: m for m in read_layout(tmp_path)}
+    assert {name: m.method for name, m in media.items()} == {"1": "real", "2": "real", "3": "swap"}
+    assert {name: m.group for name, m in media.items()} == {"1": "ann", "2": "2", "3": "ann"}
+
+
 def test_our_clips_are_of_the_identities_of_our_faces(shared_data):
     media = read_layout(shared_data / "clips")
     assert len(media) == 87

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from detection.engine.classifier import LiteRTClassifier
 from detection.engine.networks import mobilenetv2
 from detection.engine.registry import find_model
+from detection.engine.runtimes.litert import LiteRTClassifier
 from detection.training.datasets import Sample
 from detection.training.export import to_litert
 from detection.training.release import image_point, release, video_point

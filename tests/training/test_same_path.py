@@ -8,11 +8,11 @@ import cv2
 import numpy as np
 import pytest
 
-from detection.engine.classifier import LiteRTClassifier
 from detection.engine.factory import EngineConfig, build_pipeline
 from detection.engine.pipeline import Pipeline
 from detection.engine.preprocessing import crop_box, extract
 from detection.engine.registry import ModelSpec, find_model
+from detection.engine.runtimes.litert import LiteRTClassifier
 from detection.engine.types import FaceScore
 from detection.training.agreement import TOLERANCE, with_engine
 from detection.training.datasets import read_manifest

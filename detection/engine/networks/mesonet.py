@@ -1,9 +1,9 @@
-"""MesoNet, the published baseline that we compare ourselves with; never served.
+"""MesoNet: the published baseline that we compare ourselves with, and a family to train or to bring weights for.
 
 Afchar et al., "MesoNet: a Compact Facial Video Forgery Detection Network", arXiv 1809.00888. Written from the
 description in the paper; the published weights (Keras 2, weights only, HDF5) fit in unchanged. They end in a
 sigmoid that says how likely a face is *real*; here the sign is turned, so that positive means manipulated as
-everywhere else.
+everywhere else. It has no map of evidence: what comes after its flattened features mixes all places.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ INPUT_SIZE = 256  # of the published weights
 STRIDE = 32
 
 
-def meso4(input_size: int = INPUT_SIZE, *, weights: Path | None = None) -> Any:
+def meso4(input_size: int = INPUT_SIZE, *, dropout: float = 0.5, weights: Path | None = None) -> Any:
     """Return Meso4 as a functional ``keras.Model``: four convolutions, 28 thousand parameters.
 
     Input ``crops``: uint8 RGB ``(batch, input_size, input_size, 3)``; normalisation is inside.
@@ -25,15 +25,16 @@ def meso4(input_size: int = INPUT_SIZE, *, weights: Path | None = None) -> Any:
 
     Args:
         input_size: pixels, a multiple of 32; the published weights want 256.
+        dropout: training only.
         weights: published ``.h5`` file to start from.
     """
     crops, x = _normalised(input_size)
     x = _pooled(keras.layers.Conv2D(8, 3, padding="same", activation="relu")(x), 2)
     x = _pooled(keras.layers.Conv2D(8, 5, padding="same", activation="relu")(x), 2)
-    return _classified(crops, x, weights, "meso4")
+    return _classified(crops, x, dropout, weights, "meso4")
 
 
-def mesoinception4(input_size: int = INPUT_SIZE, *, weights: Path | None = None) -> Any:
+def mesoinception4(input_size: int = INPUT_SIZE, *, dropout: float = 0.5, weights: Path | None = None) -> Any:
     """Return MesoInception4: Meso4 with its first two convolutions replaced by inception blocks.
 
     Input, output and arguments as :func:`meso4`.
@@ -41,7 +42,7 @@ def mesoinception4(input_size: int = INPUT_SIZE, *, weights: Path | None = None)
     crops, x = _normalised(input_size)
     x = _pooled(_inception(x, (1, 4, 4, 2)), 2)
     x = _pooled(_inception(x, (2, 4, 4, 2)), 2)
-    return _classified(crops, x, weights, "mesoinception4")
+    return _classified(crops, x, dropout, weights, "mesoinception4")
 
 
 def _normalised(input_size: int) -> tuple[Any, Any]:
@@ -65,13 +66,13 @@ def _pooled(x: Any, size: int) -> Any:
     return keras.layers.MaxPooling2D(size, padding="same")(keras.layers.BatchNormalization()(x))
 
 
-def _classified(crops: Any, x: Any, weights: Path | None, name: str) -> Any:
+def _classified(crops: Any, x: Any, dropout: float, weights: Path | None, name: str) -> Any:
     """The part that both networks share, and the published weights."""
     x = _pooled(keras.layers.Conv2D(16, 5, padding="same", activation="relu")(x), 2)
     x = _pooled(keras.layers.Conv2D(16, 5, padding="same", activation="relu")(x), 4)
-    x = keras.layers.Dropout(0.5)(keras.layers.Flatten()(x))
+    x = keras.layers.Dropout(dropout)(keras.layers.Flatten()(x))
     x = keras.layers.LeakyReLU(negative_slope=0.1)(keras.layers.Dense(16)(x))
-    real = keras.layers.Dense(1, name="real")(keras.layers.Dropout(0.5)(x))
+    real = keras.layers.Dense(1, name="real")(keras.layers.Dropout(dropout)(x))
     logit = keras.layers.Rescaling(-1.0, name="logit")(real)
     model = keras.Model(crops, {"logit": logit}, name=name)
     if weights is not None:

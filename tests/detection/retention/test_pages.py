@@ -235,10 +235,9 @@ def test_the_report_says_what_is_gone(owner_client, finished, owner):
 
 
 def test_bytes_whose_pictures_are_gone_are_analysed_anew(owner, finished):
-    from detection import services
-    from detection.reports import card
+    from detection import services, serving
 
-    Analysis.objects.update(model_sha256=card.served_model().sha256)
+    Analysis.objects.update(**serving.columns(serving.served()))
     Upload.objects.update(sha256=services.sha256_of(validators.accept(factories.uploaded())))
 
     def found():

@@ -10,11 +10,11 @@ from django.test import Client
 from django.utils import timezone, translation
 
 from accounts.models import User
-from detection import reports, runner, selectors
+from detection import reports, runner, selectors, serving
 from detection import services as uploads
 from detection.models import Analysis, AuditEntry, Dispute, Review, ReviewCase, WebhookDelivery
 from detection.problems import Refused
-from detection.reports import card, words
+from detection.reports import words
 from detection.review import audit, notices, queue, services
 from detection.webhooks import endpoints
 from tests import factories
@@ -263,7 +263,7 @@ def test_a_new_run_begins_without_a_verdict_of_people(analysis: Analysis, review
 
 @pytest.fixture
 def by_todays_model(analysis: Analysis) -> Analysis:
-    Analysis.objects.filter(pk=analysis.pk).update(model_sha256=card.served_model().sha256)
+    Analysis.objects.filter(pk=analysis.pk).update(**serving.columns(serving.served()))
     return fresh(analysis)
 
 
@@ -301,7 +301,7 @@ def test_what_staff_run_again_is_judged_anew(by_todays_model: Analysis, reviewer
 
 def test_but_not_what_is_the_reviewers_own(reviewer: User, colleague: User):
     own = factories.make_result(colleague)
-    Analysis.objects.filter(pk=own.pk).update(model_sha256=card.served_model().sha256)
+    Analysis.objects.filter(pk=own.pk).update(**serving.columns(serving.served()))
     opinion(own, reviewer, "manipulated")
     uploads.retry(analysis=own, by=colleague)
     assert fresh(own).reviewed_verdict == "manipulated"
