@@ -1,8 +1,9 @@
 """Whether memory grows: the load of ``benchmarks.load`` for half an hour, memory sampled, slopes by least squares.
 
 ``python -m benchmarks.soak [--minutes 30]``; Linux, needs ``redis-server`` and PostgreSQL. The first minutes are left
-out: there models are loaded and pools filled. Neighbouring samples resemble each other, so the interval is widened by
-what they do (the effective number of samples of an AR(1) process).
+out: there models are loaded and pools filled. The last third is also told by itself, since what fills up flattens and
+what leaks does not. Neighbouring samples resemble each other, so the interval is widened by what they do (the effective
+number of samples of an AR(1) process).
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from benchmarks.site import Site, beside
 
 EVERY = 10.0  # seconds between two samples
 WARM_UP = 0.25  # share of the time that is left out
+LAST = 2 / 3  # of the time is over where the last third begins
 
 
 def slope(minutes: Sequence[float], mib: Sequence[float]) -> tuple[float, float]:
@@ -74,11 +76,14 @@ def main() -> None:
     table(clock)
     print(f"{finished} analyses; seconds of CPU: { {name: round(value) for name, value in used.items()} }")
     minutes = columns.pop("minutes")
-    first = next(number for number, minute in enumerate(minutes) if minute >= WARM_UP * options.minutes)
+    warm, last = (
+        next(number for number, minute in enumerate(minutes) if minute >= share * options.minutes)
+        for share in (WARM_UP, LAST)
+    )
     for name, mib in columns.items():
-        per_hour, half = slope(minutes[first:], mib[first:])
-        low, high = min(mib[first:]), max(mib[first:])
-        print(f"{name}: {low:.0f} to {high:.0f} MiB, slope {per_hour:+.1f} ± {half:.1f} MiB/h")
+        slopes = ["{:+.1f} ± {:.1f}".format(*slope(minutes[first:], mib[first:])) for first in (warm, last)]
+        low, high = min(mib[warm:]), max(mib[warm:])
+        print(f"{name}: {low:.0f} to {high:.0f} MiB, slope {slopes[0]} MiB/h, in the last third {slopes[1]}")
 
 
 if __name__ == "__main__":

@@ -101,7 +101,7 @@ class Trial:
         trial = cls(analysis, model)
         try:
             trial.challenger = Challenger(serving.spec_of(model))
-        except Exception as error:
+        except ModelError as error:
             logger.exception(FAILED, analysis.pk, model)
             trial.error = type(error).__name__
         return trial
@@ -150,7 +150,7 @@ def _challenging(spec: ModelSpec, since: datetime | None) -> Classifier:
     Args:
         since: when its trial began.
 
-    Raises ModelError, and whatever else goes wrong in loading.
+    Raises ModelError; OSError or MemoryError if its files cannot be read.
     """
     if _loaded.challenger is None or _loaded.challenger[0] != spec:
         if _loaded.refused == (spec, since):
@@ -162,7 +162,7 @@ def _challenging(spec: ModelSpec, since: datetime | None) -> Classifier:
                 spec,
                 runtimes.load(spec, threads=settings.ANALYSIS_THREADS, runtime=settings.ANALYSIS_RUNTIME),
             )
-        except Exception:
+        except (ModelError, OSError, MemoryError):
             _loaded.refused = spec, since
             raise
     return _loaded.challenger[1]

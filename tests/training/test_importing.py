@@ -26,6 +26,7 @@ from detection.engine.adapters import Adapter
 from detection.training.importing import pickles
 from detection.training.importing.questions import Options, answer
 from detection.training.importing.sources import CannotImport, Foreign, Kind, open_source, recognise
+from tests.conftest import lacking
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
@@ -177,7 +178,13 @@ raise ValueError(f"done: {{done}}, free threads: {{len(free)}}, same session: {{
 """
 
 
-@pytest.mark.skipif(confinement.pyseccomp is None, reason="no seccomp here")
+@pytest.fixture
+def cage() -> None:
+    if confinement.pyseccomp is None:
+        lacking("needs seccomp (Debian: apt install libseccomp2)")
+
+
+@pytest.mark.usefixtures("cage")
 def test_a_pickle_that_is_trusted_can_write_nothing_and_call_nobody(tmp_path):
     path = tmp_path / "model.pkl"
     with socket.create_server(("127.0.0.1", 0)) as listening:
@@ -199,7 +206,7 @@ def test_without_a_cage_no_pickle_is_opened(tmp_path, monkeypatch):
     assert not (tmp_path / "made").exists()
 
 
-@pytest.mark.skipif(confinement.pyseccomp is None, reason="no seccomp here")
+@pytest.mark.usefixtures("cage")
 def test_a_keras_object_leaves_that_process_as_data(tmp_path):
     layers = [keras.layers.Conv2D(2, 3), keras.layers.BatchNormalization(), keras.layers.Flatten()]
     model = network(*layers, keras.layers.Dense(2, activation="softmax"))
