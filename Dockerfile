@@ -24,7 +24,9 @@ RUN groupadd --gid 10001 veriframe \
 COPY --from=packages /opt/venv /opt/venv
 WORKDIR /srv/veriframe
 COPY . .
+# glibc would keep an arena for nearly every thread, each with what its busiest moment left behind.
 ENV PATH=/opt/venv/bin:$PATH \
+    MALLOC_ARENA_MAX=2 \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     VERIFRAME_ENV_FILE="" \

@@ -130,6 +130,7 @@ class Site:
                     VERIFRAME_DAILY_QUOTA="0",
                     VERIFRAME_STORAGE_MB="0",
                     VERIFRAME_THREADS="1",
+                    MALLOC_ARENA_MAX="2",  # as in the image and the units
                     **self._settings,
                 )
             )

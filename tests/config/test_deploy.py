@@ -97,6 +97,12 @@ def test_files_on_their_way_are_on_a_disk():
     assert f"Environment=TMPDIR={web['environment']['TMPDIR']}\n" in common
 
 
+def test_image_and_units_keep_the_allocator_from_growing_with_the_threads():
+    assert "    MALLOC_ARENA_MAX=2 " in DOCKERFILE
+    common = (DEPLOY / "systemd" / "veriframe-.service.d" / "common.conf").read_text(encoding="utf-8")
+    assert "Environment=MALLOC_ARENA_MAX=2\n" in common
+
+
 def test_the_proxy_looks_for_each_new_server_and_leaves_a_connection_before_it_does():
     assert SERVICES["proxy"]["depends_on"]["web"] == {"condition": "service_healthy", "restart": True}
     http = (DEPLOY / "nginx" / "http.conf").read_text(encoding="utf-8")
