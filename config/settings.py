@@ -437,11 +437,14 @@ DRAMATIQ_BROKER: dict[str, Any] = {
         "config.signs.SignsOfLife",
         "config.metrics.WorkerMetrics",
         "config.recovery.DeadLetters",
+        "config.preparation.Preparation",
     ],
 }
 if S3_BUCKET:
     DRAMATIQ_BROKER["MIDDLEWARE"].append("detection.storage.copies.ForgetsCopies")
 DEAD_LETTERS = "detection.dead_letters.record"  # what config.recovery.DeadLetters calls
+# What config.preparation.Preparation calls in each thread that works on a queue.
+PREPARATIONS = {"images": "detection.judges.prepare", "videos": "detection.judges.prepare"}
 # What config.scheduler.Scheduler has done inside the workers, by one of them at a time: function, seconds.
 JOBS: tuple[tuple[str, int], ...] = (
     ("detection.services.sweep", max(1, ANALYSIS_LEASE // 4)),

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from django.conf import settings
-from django.db import IntegrityError, InterfaceError, OperationalError
+from django.db import DatabaseError, IntegrityError, InterfaceError, OperationalError
 from django.utils import timezone
 from dramatiq.middleware import TimeLimitExceeded
 
@@ -56,6 +56,14 @@ def pipeline() -> Pipeline:
         _loaded.pipeline = spec, build(spec)
         logger.info("model %s is loaded", spec.label)
     return _loaded.pipeline[1]
+
+
+def prepare() -> None:
+    """Load what this thread's first analysis would wait for. If that cannot be had now, it will say why."""
+    try:
+        pipeline()
+    except (ModelError, DatabaseError, InterfaceError) as error:
+        logger.warning("the model could not be loaded in advance: %s", error)
 
 
 def build(spec: ModelSpec) -> Pipeline:

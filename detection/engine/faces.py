@@ -15,6 +15,7 @@ import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Protocol
 
@@ -23,7 +24,9 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
 from detection.engine.errors import ModelError
+from detection.engine.parallel import Team
 from detection.engine.types import Box, Face, FloatArray, RGBImage
+from detection.engine.views import View, resized, search_views
 
 BLAZEFACE_MODEL = Path(__file__).parent / "weights" / "faces" / "face_detection_full_range.tflite"
 BLAZEFACE_SHA256 = "99bf9494d84f50acc6617d89873f71bf6635a841ea699c17cb3377f9507cfec3"
@@ -47,6 +50,12 @@ class FaceDetector(Protocol):
         """Return the faces in ``image`` (any size from 1x1), most confident first.
 
         Boxes are clipped to the picture; landmarks may lie outside it when its edge cuts the face.
+        """
+
+    def follow(self, image: RGBImage, faces: Sequence[Face]) -> list[Face]:
+        """As :meth:`detect`, for less where that is possible: ``faces`` are those of a picture shortly before.
+
+        Finds them where they may have moved to, and others as far as they are large.
         """
 
 
@@ -74,77 +83,7 @@ class _Detection:
         return math.atan2(float(y), float(x))
 
 
-class _View:
-    """A square of a picture, perhaps rotated and perhaps reaching over the picture's edges.
-
-    Args:
-        centre: of the square, pixels of the picture.
-        side: of the square, pixels.
-        angle: by which the square is rotated clockwise in the picture, radians.
-
-    Coordinates are continuous: pixel ``i`` covers ``i`` to ``i + 1``.
-    """
-
-    def __init__(self, centre: tuple[float, float], side: float, angle: float = 0.0) -> None:
-        # Whole pixels, so that the cut needs no interpolation of its own.
-        self.side = max(1, round(side))
-        self._reach = math.ceil(self.side * (abs(math.cos(angle)) + abs(math.sin(angle))))
-        self._corner = (round(centre[0] - self._reach / 2), round(centre[1] - self._reach / 2))
-        middle = self._reach / 2
-        self.centre = np.array([self._corner[0] + middle, self._corner[1] + middle], np.float32)
-        self._rotation = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]], np.float32)
-        self._angle = angle
-
-    def cut(self, image: RGBImage, size: int) -> RGBImage:
-        """What the view shows, ``size`` x ``size`` pixels, black outside the picture."""
-        upright_size = max(1, round(size * self._reach / self.side))
-        upright = _cut_square(image, self._corner, self._reach, upright_size)
-        if not self._angle:
-            return upright
-        matrix = self._rotation * (self.side / size) * (upright_size / self._reach)
-        # cv2 counts from the middle of the first pixel, we count from its edge.
-        shift = upright_size / 2 - 0.5 - matrix @ np.full(2, size / 2 - 0.5, np.float32)
-        rotated = cv2.warpAffine(
-            upright,
-            np.concatenate([matrix, shift[:, None]], axis=1),
-            (size, size),
-            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-        )
-        return np.asarray(rotated, np.uint8)
-
-    def to_picture(self, points: FloatArray, size: int) -> FloatArray:
-        """Map points (..., 2) of the cut to the picture."""
-        scaled = (points - np.float32(size / 2)) * np.float32(self.side / size)
-        mapped: FloatArray = (scaled @ self._rotation.T + self.centre).astype(np.float32)
-        return mapped
-
-
-def _cut_square(image: RGBImage, corner: tuple[int, int], side: int, size: int) -> RGBImage:
-    """The square with this left-top corner, resized to ``size`` and padded with black."""
-    height, width = image.shape[:2]
-    left, top = max(corner[0], 0), max(corner[1], 0)
-    right, bottom = min(corner[0] + side, width), min(corner[1] + side, height)
-    square = np.zeros((size, size, 3), np.uint8)
-    if right <= left or bottom <= top:
-        return square
-    scale = size / side
-    x = min(round((left - corner[0]) * scale), size - 1)
-    y = min(round((top - corner[1]) * scale), size - 1)
-    inner = (
-        min(max(round((right - left) * scale), 1), size - x),
-        min(max(round((bottom - top) * scale), 1), size - y),
-    )
-    square[y : y + inner[1], x : x + inner[0]] = _resized(image[top:bottom, left:right], inner)
-    return square
-
-
-def _resized(image: RGBImage, size: tuple[int, int]) -> RGBImage:
-    """``image`` in ``size`` (width, height), without aliasing."""
-    if (image.shape[1], image.shape[0]) == size:
-        return image
-    smaller = size[0] < image.shape[1]
-    resized = cv2.resize(image, size, interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR)
-    return np.asarray(resized, np.uint8)
+_Look = tuple[RGBImage, View, float]  # at a picture, where in it, and how sure a face must be
 
 
 class _BlazeFaceNetwork:
@@ -159,9 +98,8 @@ class _BlazeFaceNetwork:
     SIZE = 192
     STRIDE = 4
 
-    def __init__(self, path: Path, sha256: str, threads: int) -> None:
-        content = _read_model(path, sha256)
-        self._interpreter = Interpreter(model_content=content, num_threads=threads)
+    def __init__(self, content: bytes) -> None:
+        self._interpreter = Interpreter(model_content=content, num_threads=1)
         self._interpreter.allocate_tensors()
         self._input: int = self._interpreter.get_input_details()[0]["index"]
         outputs = self._interpreter.get_output_details()
@@ -171,7 +109,7 @@ class _BlazeFaceNetwork:
         x, y = np.meshgrid(middles, middles)
         self._anchors = np.stack([x.ravel(), y.ravel()], axis=1)  # (2304, 2)
 
-    def look(self, image: RGBImage, view: _View, min_confidence: float) -> list[_Detection]:
+    def look(self, image: RGBImage, view: View, min_confidence: float) -> list[_Detection]:
         """Detections in the view, in the coordinates of ``image``, not yet suppressed."""
         pixels = view.cut(image, self.SIZE)
         self._interpreter.set_tensor(self._input, pixels[None].astype(np.float32) / 127.5 - 1)
@@ -211,7 +149,7 @@ class BlazeFaceDetector:
     makes the landmarks equally accurate for every size and roll of a face.
 
     Args:
-        threads: of the LiteRT interpreter.
+        threads: in how many the network looks at a picture's views at the same time.
         min_confidence: that the close-up must reach, 0 to 1.
 
     Raises:
@@ -228,78 +166,55 @@ class BlazeFaceDetector:
     CLOSE_UP = 3.0
     # A roll, in radians, below which turning would cost more sharpness than it brings.
     UPRIGHT = math.radians(6)
+    # Side of the view in which a face that was there before is looked for, in widths of its box.
+    WHERE_IT_MOVED = 5.0
     # A crowd costs at most so many close-ups, the most confident finds first.
     MAX_CANDIDATES = 64
 
     def __init__(self, threads: int = 1, min_confidence: float = 0.55) -> None:
-        self._network = _BlazeFaceNetwork(BLAZEFACE_MODEL, BLAZEFACE_SHA256, threads)
+        content = _read_model(BLAZEFACE_MODEL, BLAZEFACE_SHA256)
+        self._looks: Team[_BlazeFaceNetwork, _Look, list[_Detection]] = Team(
+            [_BlazeFaceNetwork(content) for _ in range(threads)], lambda network, look: network.look(*look)
+        )
         self._min_confidence = min_confidence
 
     def detect(self, image: RGBImage) -> list[Face]:
         """See :meth:`FaceDetector.detect`."""
-        close_ups = [self._close_up(image, found) for found in self._search(image)]
-        sure = [seen for seen in close_ups if seen is not None and seen.confidence >= self._min_confidence]
-        return _faces(image, _suppressed(sure))
-
-    def _search(self, image: RGBImage) -> list[_Detection]:
         height, width = image.shape[:2]
         views = search_views(width, height)
         # The views are cut from one reduced copy in which the smallest of them has the network's
         # input size: one pass over a large photo instead of one per view.
-        scale = min(1.0, self._network.SIZE / min(side for _, side in views))
-        reduced = _resized(image, (max(1, round(width * scale)), max(1, round(height * scale))))
-        found = []
-        for (x, y), side in views:
-            view = _View((x * scale, y * scale), side * scale)
-            found += self._network.look(reduced, view, self.SEARCH_CONFIDENCE)
-        found = _suppressed(found)[: self.MAX_CANDIDATES]
-        return [_Detection(f.box / scale, f.landmarks / scale, f.confidence) for f in found]
+        scale = min(1.0, _BlazeFaceNetwork.SIZE / min(side for _, side in views))
+        reduced = resized(image, (max(1, round(width * scale)), max(1, round(height * scale))))
+        scaled = [View((x * scale, y * scale), side * scale) for (x, y), side in views]
+        found = self._search(reduced, scaled)
+        return self._judged(image, [_Detection(f.box / scale, f.landmarks / scale, f.confidence) for f in found])
 
-    def _close_up(self, image: RGBImage, found: _Detection) -> _Detection | None:
-        """Look at a find again; ``None`` when there is no face after all."""
+    def follow(self, image: RGBImage, faces: Sequence[Face]) -> list[Face]:
+        """See :meth:`FaceDetector.follow`. A view of the whole, and one round each face instead of all the tiles."""
+        whole = View(*search_views(image.shape[1], image.shape[0])[1])
+        return self._judged(image, self._search(image, [whole, *(self._round(face) for face in faces)]))
+
+    def _round(self, face: Face) -> View:
+        return View(face.box.centre, max(face.box.width, face.box.height) * self.WHERE_IT_MOVED)
+
+    def _search(self, image: RGBImage, views: Sequence[View]) -> list[_Detection]:
+        seen = self._looks.do([(image, view, self.SEARCH_CONFIDENCE) for view in views])
+        return _suppressed(list(chain.from_iterable(seen)))[: self.MAX_CANDIDATES]
+
+    def _judged(self, image: RGBImage, finds: Sequence[_Detection]) -> list[Face]:
+        """Look at each find again, which decides."""
+        looks = [(image, self._close_up(found), self._min_confidence) for found in finds]
+        sure = []
+        for found, seen in zip(finds, self._looks.do(looks), strict=True):
+            same = [s for s in seen if _overlap(s.box, found.box)[0] > SAME_FACE_IOU]
+            sure += sorted(same, key=lambda s: -s.confidence)[:1]
+        return _faces(image, _suppressed(sure))
+
+    def _close_up(self, found: _Detection) -> View:
         roll = found.roll if abs(found.roll) > self.UPRIGHT else 0.0
         x, y = found.centre.tolist()
-        seen = self._network.look(image, _View((x, y), found.side * self.CLOSE_UP, roll), self._min_confidence)
-        same = [s for s in seen if _overlap(s.box, found.box)[0] > SAME_FACE_IOU]
-        return max(same, key=lambda s: s.confidence, default=None)
-
-
-# The network's input shows faces from about 12 pixels: tiles of 500 pixels show faces from 32. A picture
-# of more than 900 lines has larger tiles, which show faces from 1/30 of its short side.
-FINEST_TILE = 500
-TILES_PER_SHORT_SIDE = 1.8
-# More than the width of the faces that a tile is meant for, and 12 views instead of 20 for 1080p.
-TILE_OVERLAP = 0.2
-MAX_TILES = 16
-
-
-def search_views(width: int, height: int) -> list[tuple[tuple[float, float], float]]:
-    """Squares ``((x, y of the centre), side)`` that a search of a picture of this size looks at."""
-    long_side, short_side = max(width, height), min(width, height)
-    whole = (width / 2, height / 2)
-    views = [(whole, 2.0 * long_side), (whole, 1.0 * long_side)]
-    finest = max(FINEST_TILE, short_side / TILES_PER_SHORT_SIDE)
-    side = max(float(short_side), finest)
-    while side >= finest:
-        if side < 0.9 * long_side:
-            views += _tiles(width, height, side)
-        side = max(side / 2, finest) if side > 1.2 * finest else 0.0
-    return views
-
-
-def _tiles(width: int, height: int, side: float) -> list[tuple[tuple[float, float], float]]:
-    xs, ys = _tile_centres(width, side), _tile_centres(height, side)
-    while len(xs) * len(ys) > MAX_TILES:  # a very long picture
-        side *= 1.25
-        xs, ys = _tile_centres(width, side), _tile_centres(height, side)
-    return [((x, y), side) for y in ys for x in xs]
-
-
-def _tile_centres(length: int, side: float) -> list[float]:
-    if side >= length:
-        return [length / 2]
-    count = math.ceil((length - side) / (side * (1 - TILE_OVERLAP))) + 1
-    return [float(centre) for centre in np.linspace(side / 2, length - side / 2, count)]
+        return View((x, y), found.side * self.CLOSE_UP, roll)
 
 
 class YuNetDetector:
@@ -339,13 +254,18 @@ class YuNetDetector:
             found += self._look(image, long_side)
         return _faces(image, _suppressed(found))
 
+    def follow(self, image: RGBImage, faces: Sequence[Face]) -> list[Face]:
+        """See :meth:`FaceDetector.follow`. Two passes are all that this detector ever makes."""
+        del faces
+        return self.detect(image)
+
     def _look(self, image: RGBImage, long_side: int) -> list[_Detection]:
         height, width = image.shape[:2]
         scale = min(1.0, long_side / max(width, height))
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
         # YuNet wants BGR. Where its coarsest map (stride 32) is one cell wide or high, OpenCV reads memory that was
         # never written and reports faces of astronomical size with confidence 1: black is added up to two cells.
-        reduced = cv2.cvtColor(_resized(image, size), cv2.COLOR_RGB2BGR)
+        reduced = cv2.cvtColor(resized(image, size), cv2.COLOR_RGB2BGR)
         padding = (max(0, 64 - size[1]), max(0, 64 - size[0]))
         reduced = cv2.copyMakeBorder(reduced, 0, padding[0], 0, padding[1], cv2.BORDER_CONSTANT)
         self._network.setInputSize((reduced.shape[1], reduced.shape[0]))

@@ -31,7 +31,7 @@ class EngineConfig:
     yunet_model: Path | None = None  # ONNX file, needed for "yunet"
     frames: int = 32  # at most so many frames of a video are looked at
     batch_size: int = 8  # faces scored between two reports of scores, or as many as the network likes at once
-    threads: int = 2  # of the network
+    threads: int = 2  # in which faces are looked for and scored
     limits: Limits = field(default_factory=Limits)
     sandbox: Bounds | None = field(default_factory=Bounds)  # None: files are decoded in this process
 
@@ -45,6 +45,7 @@ def build_pipeline(config: EngineConfig | None = None) -> Pipeline:
 
 def pipeline_of(spec: ModelSpec, config: EngineConfig) -> Pipeline:
     """The same with a model at hand, whatever ``config`` says about models. Raises ModelError."""
+    opener = open_here if config.sandbox is None else Sandbox(config.sandbox)
     classifier = runtimes.load(spec, threads=config.threads, runtime=config.runtime)
     return Pipeline(
         spec=spec,
@@ -53,7 +54,7 @@ def pipeline_of(spec: ModelSpec, config: EngineConfig) -> Pipeline:
         frames=config.frames,
         batch_size=max(config.batch_size, classifier.batch_size),
         limits=config.limits,
-        opener=open_here if config.sandbox is None else Sandbox(config.sandbox),
+        opener=opener,
     )
 
 

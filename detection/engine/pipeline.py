@@ -17,7 +17,8 @@ from detection.engine.faces import FaceDetector
 from detection.engine.media import Limits, Media, open_media, sample_count
 from detection.engine.registry import ModelSpec
 from detection.engine.scoring import Challenger, Crop, cut, judge_tracks, score_crops
-from detection.engine.tracking import FaceTracker
+from detection.engine.search import FaceSearch
+from detection.engine.tracking import FaceTracker, scene_of
 from detection.engine.types import (
     AnalysisResult,
     Event,
@@ -153,25 +154,27 @@ class Pipeline:
     def _score_media(self, media: Media, run: _Run) -> None:
         total = sample_count(media.info, self._frames)
         run.listener(Progress(Stage.PROBING, 0, total))
-        tracker = FaceTracker()
+        search, tracker = FaceSearch(self._face_detector), FaceTracker()
         frames = media.sample(self._frames)
         while True:
             with run.watch("decode"):
                 frame = next(frames, None)
             if frame is None:
                 break
-            self._find_faces(frame, tracker, run)
+            self._find_faces(frame, search, tracker, run)
             run.frames_done += 1
-            if len(run.waiting) >= self._batch_size:
+            # The first ones at once: somebody is watching.
+            if len(run.waiting) >= (self._batch_size if run.scores else 1):
                 self._score_waiting(run)
             run.listener(Progress(Stage.SCORING, run.frames_done, max(total, run.frames_done)))
         self._score_waiting(run)
         run.listener(Progress(Stage.EXPLAINING, run.frames_done, run.frames_done))
 
-    def _find_faces(self, frame: Frame, tracker: FaceTracker, run: _Run) -> None:
+    def _find_faces(self, frame: Frame, search: FaceSearch, tracker: FaceTracker, run: _Run) -> None:
         with run.watch("faces"):
-            faces = self._face_detector.detect(frame.image)[: self._max_faces]
-            tracked = tracker.update(frame.index, frame.time, frame.image, faces)
+            scene = scene_of(frame.image)
+            faces = search.find(frame.image, scene)[: self._max_faces]
+            tracked = tracker.update(frame.index, frame.time, frame.image, faces, scene)
         with run.watch("crop"):
             run.waiting += [cut(self.spec, frame, track, face) for track, face in tracked]
         if run.challenger is not None:

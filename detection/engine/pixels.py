@@ -80,7 +80,8 @@ def image_pixels(picture: Image.Image) -> RGBImage:
         picture = picture.convert("RGBA")
         white = Image.new("RGBA", picture.size, "white")
         picture = Image.alpha_composite(white, picture)
-    return np.array(picture.convert("RGB"))
+    # Each of the two would copy the picture once more, which for a large photo is as slow as decoding it.
+    return np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB"))
 
 
 def frame_orientation(frame: VideoFrame) -> Orientation:

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TypeVar
 
-DECODE_BUDGET = 480  # frames decoded for one call of sample(); about 1-2 s at 1080p on two cores
+DECODE_BUDGET = 320  # frames decoded for one call of sample(); about a second at 1080p on two cores
 SPARSE_BUDGET = 8 * DECODE_BUDGET  # the same for a video with hardly a keyframe
 WIDEST_BLIND_STRETCH = 1 / 3  # of the video
 

@@ -73,7 +73,8 @@ class Sandbox:
 
     def __init__(self, bounds: wire.Bounds | None = None) -> None:
         self._bounds = bounds or wire.Bounds()
-        self._host: _Host | None = None
+        # At once: it takes half a second to load the decoders, beside whoever loads a network.
+        self._host = _Host() if _SUPPORTED else None
         if not _SUPPORTED:
             logger.warning("This platform has no processes to decode media in: files are opened by the worker itself.")
 

@@ -73,7 +73,9 @@ class FaceTracker:
         self._tracks: list[_Track] = []
         self._time = -math.inf
 
-    def update(self, frame_index: int, time: float, image: RGBImage, faces: Sequence[Face]) -> list[tuple[int, Face]]:
+    def update(
+        self, frame_index: int, time: float, image: RGBImage, faces: Sequence[Face], scene: FloatArray | None = None
+    ) -> list[tuple[int, Face]]:
         """Assign the faces of the next frame to tracks.
 
         Args:
@@ -81,6 +83,7 @@ class FaceTracker:
             time: of the frame, seconds; greater than at the last call.
             image: the frame, in which ``faces`` were found.
             faces: in any order; may be empty.
+            scene: what :func:`scene_of` gives for ``image``, from who has it at hand.
 
         Returns:
             ``(track id, face)`` in the order of ``faces``. Ids count from 0 in order of appearance; no
@@ -92,7 +95,7 @@ class FaceTracker:
         if time <= self._time:
             raise ValueError(f"frame {frame_index} at {time} s is not later than {self._time} s")
         self._time = time
-        scene = _scene(image)
+        scene = scene_of(image) if scene is None else scene
         looks = [_looks(image, face) for face in faces]
         costs = self._costs(time, scene, faces, looks)
         result = []
@@ -115,8 +118,8 @@ class FaceTracker:
         return costs
 
     def _cost(self, track: _Track, time: float, scene: FloatArray, face: Face, looks: Looks) -> float:
-        same_scene = float(np.mean(track.scene * scene)) >= SAME_SCENE
-        place = _place_cost(track.face, face, time - track.time) if same_scene else OTHER_SCENE
+        seconds = time - track.time
+        place = _place_cost(track.face, face, seconds) if same_scene(track.scene, scene) else OTHER_SCENE
         distance = min(_difference(track.last_looks, looks), _difference(track.usual_looks, looks))
         return place + distance / LOOKS_SCALE
 
@@ -141,7 +144,7 @@ MIN_VISIBLE = 0.15
 NOTHING_IN_COMMON = 1.0
 
 
-def _scene(image: RGBImage) -> FloatArray:
+def scene_of(image: RGBImage) -> FloatArray:
     """A thumbnail of the whole picture with mean 0 and variance 1, so that means are correlations."""
     thumbnail = cv2.resize(image, (24, 24), interpolation=cv2.INTER_AREA)
     grey = cv2.cvtColor(thumbnail, cv2.COLOR_RGB2GRAY).astype(np.float32)
@@ -150,6 +153,11 @@ def _scene(image: RGBImage) -> FloatArray:
         return np.ones_like(grey)
     normal: FloatArray = ((grey - grey.mean()) / deviation).astype(np.float32)
     return normal
+
+
+def same_scene(scene: FloatArray, other: FloatArray) -> bool:
+    """Whether two thumbnails of :func:`scene_of` show one scene."""
+    return float(np.mean(scene * other)) >= SAME_SCENE
 
 
 def _looks(image: RGBImage, face: Face) -> Looks:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from django.conf import LazySettings
 from django.core.files.base import ContentFile
 from django.test import Client
 from dramatiq import Retry
@@ -59,6 +60,23 @@ def test_the_next_analysis_is_judged_by_the_model_that_was_activated_meanwhile(o
     after = analysed(portrait(owner))
     assert (after.model_name, after.model_version, after.verdict) == ("alarmist", "1", "manipulated")
     assert (after.model_sha256, after.threshold) == (SHIPPED.sha256, 0.0002)
+
+
+def test_a_worker_has_the_model_before_the_first_analysis(caplog):
+    judges._loaded.pipeline = None
+    judges.prepare()
+    _spec, loaded = judges._loaded.pipeline
+    assert judges.pipeline() is loaded
+    assert not caplog.records or all(record.levelname == "INFO" for record in caplog.records)
+
+
+def test_a_worker_starts_without_a_model_and_the_log_says_so(settings: LazySettings, caplog):
+    """Its analyses will fail with a code; one that has a model then succeeds, without a restart."""
+    judges._loaded.pipeline = None
+    settings.ANALYSIS_MODEL = "nobody"
+    judges.prepare()
+    assert judges._loaded.pipeline is None
+    assert "could not be loaded in advance" in caplog.text
 
 
 def test_a_result_of_the_same_file_with_other_thresholds_is_no_earlier_result(owner: User, models_dir: Path):

@@ -11,9 +11,10 @@ import pytest
 
 from detection.engine import faces
 from detection.engine.errors import ErrorCode, ModelError
-from detection.engine.faces import BlazeFaceDetector, FaceDetector, YuNetDetector, search_views
+from detection.engine.faces import BlazeFaceDetector, FaceDetector, YuNetDetector
 from detection.engine.media import open_media
 from detection.engine.types import Box, Face
+from detection.engine.views import search_views
 from tests.portraits import ANNA, BEN, CLEO, FACE_WIDTH, Picture, Points, portrait, scene
 
 YUNET = "face_detection_yunet_2023mar.onnx"

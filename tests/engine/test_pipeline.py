@@ -32,6 +32,9 @@ class ScriptedFaces:
     def detect(self, image):
         return self.faces
 
+    def follow(self, image, faces):
+        return self.faces
+
 
 class ScriptedClassifier:
     """Gives every crop the same logit and counts its calls."""
@@ -80,6 +83,13 @@ class TestScripted:
         assert classifier.batches == []
         assert (result.verdict, result.score) == (Verdict.INCONCLUSIVE, None)
         assert [r.code for r in result.reasons] == [ReasonCode.NO_FACE]
+
+    def test_the_first_face_is_scored_at_once_and_the_others_several_at_a_time(self, tmp_path):
+        classifier, events = ScriptedClassifier(5.0), []
+        film = clips.video(tmp_path / "film.mp4", frames=24, size=(320, 256), paint=texture)
+        pipeline(ScriptedFaces(0), classifier, frames=20, batch_size=8).run(film, events.append)
+        assert classifier.batches == [1, 8, 8, 3]
+        assert [len(event.points) for event in events if isinstance(event, Scored)] == [1, 8, 8, 3]
 
     def test_a_crowd_is_bounded(self, photo):
         classifier = ScriptedClassifier(0.0)

@@ -8,25 +8,45 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
-from detection.engine.adapters import Adapter
 from detection.engine.classifier import Prediction
 from detection.engine.errors import ModelError
+from detection.engine.parallel import Team
 from detection.engine.registry import ModelSpec
 from detection.engine.types import FloatArray
 
 
 class LiteRTClassifier:
     """One crop is one call: on a CPU a batch costs as much per picture as single pictures do, and a fixed shape lets
-    XNNPACK plan its memory once. Not safe to share between threads.
+    XNNPACK plan its memory once. As many crops as there are ``threads`` are scored at the same time. Not safe to share
+    between threads.
     """
 
     batch_size = 1
 
     def __init__(self, spec: ModelSpec, *, threads: int = 2) -> None:
+        self._networks: Team[_Network, NDArray[np.uint8], list[NDArray[Any]]] = Team(
+            [_Network(spec) for _ in range(threads)], _Network.answer
+        )
+        self._adapter = spec.adapter
+
+    def predict(self, crops: NDArray[np.uint8]) -> Prediction:
+        """Score ``crops``, uint8 RGB of shape (n, input_size, input_size, 3)."""
+        answers = self._networks.do(list(crops))
+        if self._adapter is not None:
+            return Prediction(self._adapter.logits(np.concatenate([values for (values,) in answers])), None)
+        logits = np.array([logit[0, 0] for logit, *_ in answers], np.float32)
+        maps = [evidence[0] for _, *rest in answers for evidence in rest]
+        return Prediction(logits, np.stack(maps).astype(np.float32) if maps else None)
+
+
+class _Network:
+    """One interpreter, with one thread."""
+
+    def __init__(self, spec: ModelSpec) -> None:
         self._adapter = spec.adapter
         shape = (1, spec.input_size, spec.input_size, 3)
         try:
-            self._interpreter = Interpreter(model_path=str(spec.path), num_threads=threads)
+            self._interpreter = Interpreter(model_path=str(spec.path), num_threads=1)
             (crops,) = self._interpreter.get_input_details()
             if tuple(crops["shape"]) != shape and spec.adapter is not None:
                 self._interpreter.resize_tensor_input(crops["index"], shape)  # of a file without a fixed shape
@@ -49,21 +69,12 @@ class LiteRTClassifier:
         if sorted(len(detail["shape"]) for detail in outputs) not in ([2], [2, 3]):
             raise ModelError(f"Model {spec.name!r} must give a logit (1, 1) and may give an evidence map (1, h, w).")
 
-    def predict(self, crops: NDArray[np.uint8]) -> Prediction:
-        """Score ``crops``, uint8 RGB of shape (n, input_size, input_size, 3)."""
-        if self._adapter is not None:
-            return self._adapted(crops, self._adapter)
-        answers = [self._invoke(crop[None]) for crop in crops]
-        logits = np.array([logit[0, 0] for logit, *_ in answers], np.float32)
-        maps = [evidence[0] for _, *rest in answers for evidence in rest]
-        return Prediction(logits, np.stack(maps).astype(np.float32) if maps else None)
-
-    def _adapted(self, crops: NDArray[np.uint8], adapter: Adapter) -> Prediction:
-        answers = []
-        for crop in crops:
-            pixels = _quantised(adapter.pixels(crop[None]), self._crops)
-            answers.append(_real(self._invoke(pixels)[0], self._outputs[0]))
-        return Prediction(adapter.logits(np.concatenate(answers)), None)
+    def answer(self, crop: NDArray[np.uint8]) -> list[NDArray[Any]]:
+        """What it gives for one crop: logit and perhaps evidence, or the values that an adapter makes a logit of."""
+        if self._adapter is None:
+            return self._invoke(crop[None])
+        pixels = _quantised(self._adapter.pixels(crop[None]), self._crops)
+        return [_real(self._invoke(pixels)[0], self._outputs[0])]
 
     def _invoke(self, pixels: NDArray[Any]) -> list[NDArray[Any]]:
         self._interpreter.set_tensor(self._crops["index"], pixels)
