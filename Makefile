@@ -6,13 +6,14 @@ INSTALL := config/deploy/install $(VENV)
 HOST ?= 127.0.0.1
 PORT ?= 8000
 
-.PHONY: help run worker train-tools test lint audit format messages clean
+.PHONY: help run worker train-tools test bench lint audit format messages clean
 
 help:
 	@echo "make run     install, migrate, start everything in one process, print address and first login"
 	@echo "make worker  start workers of their own: for images, for videos, for what goes out (needs REDIS_URL)"
 	@echo "make train-tools  install what training needs"
 	@echo "make test    install what tests need and run lint and all tests"
+	@echo "make bench   measure how fast it is, beside its limits and its peers, and print the tables (some 20 minutes)"
 	@echo "make lint    ruff, mypy, import-linter, djlint, hadolint, compose.yaml, bandit, known vulnerabilities"
 	@echo "make audit   known vulnerabilities of what is installed (needs the network)"
 	@echo "make format  let ruff and djlint rewrite the sources"
@@ -77,6 +78,10 @@ messages: $(VENV)/.dev
 test: lint
 	@VERIFRAME_ENV_FILE= VERIFRAME_DEBUG=1 $(BIN)/python manage.py makemigrations --check --dry-run
 	$(BIN)/python -m pytest
+
+# Leave the machine alone meanwhile. BENCH="--only web" measures a part; `python -m benchmarks.speed --help` has the rest.
+bench: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.speed $(BENCH)
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
+from typing import Self
 
 TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -23,6 +25,51 @@ def tree(pid: int) -> list[int]:
 def memory(pid: int) -> float:
     """MiB of a tree of processes; what several of them share is counted once (proportional set size)."""
     return sum(_pss(one) for one in tree(pid)) / 1024
+
+
+class Peak:
+    """The most memory that a tree of processes has while the block lasts, looked at every ``pause`` seconds.
+
+    Attributes:
+        together: MiB of all, as :func:`memory` counts them.
+        alone: MiB that each process has had resident at most (``VmHWM``), added up. An upper bound: what several share
+            is counted for each, and they need not have had it at the same time.
+    """
+
+    def __init__(self, pid: int, pause: float = 0.05) -> None:
+        self.together = 0.0
+        self._marks: dict[int, int] = {}
+        self._pid, self._pause = pid, pause
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._look)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    @property
+    def alone(self) -> float:
+        return sum(self._marks.values()) / 1024
+
+    def _look(self) -> None:
+        while True:
+            self.together = max(self.together, memory(self._pid))
+            for pid in tree(self._pid):
+                self._marks[pid] = max(_high_water(pid), self._marks.get(pid, 0))
+            if self._over.wait(self._pause):
+                return
+
+
+def _high_water(pid: int) -> int:
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.startswith("VmHWM:")), 0)
 
 
 def _pss(pid: int) -> int:

@@ -34,6 +34,12 @@ FACE = ROOT / "static" / "samples" / "astronaut.jpg"
 CHANGED = ROOT / "static" / "samples" / "astronaut-changed.jpg"
 RATE = 25  # frames per second of the clips
 WORKERS = ("images", "videos", "outgoing")
+SETTINGS = {
+    "VERIFRAME_DAILY_QUOTA": "0",
+    "VERIFRAME_STORAGE_MB": "0",
+    "VERIFRAME_THREADS": "1",
+    "MALLOC_ARENA_MAX": "2",  # as in the image and the units
+}
 
 
 @dataclass(frozen=True)
@@ -127,11 +133,7 @@ class Site:
                     self.folder / "site",
                     DATABASE_URL=self.postgresql.url,
                     REDIS_URL=self.redis.url,
-                    VERIFRAME_DAILY_QUOTA="0",
-                    VERIFRAME_STORAGE_MB="0",
-                    VERIFRAME_THREADS="1",
-                    MALLOC_ARENA_MAX="2",  # as in the image and the units
-                    **self._settings,
+                    **{**SETTINGS, **self._settings},
                 )
             )
             stack.callback(self._stop_workers)

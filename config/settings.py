@@ -222,6 +222,12 @@ ANALYSIS_TIME_LIMIT = env.integer(
     about="Seconds after which an analysis is given up (`timed_out`).",
     minimum=10,
 )
+ANALYSIS_THOROUGH_TIME_LIMIT = env.integer(
+    "VERIFRAME_THOROUGH_TIME_LIMIT",
+    7200,
+    about="The same for a video that is looked at thoroughly; also how long decoding it may take.",
+    minimum=10,
+)
 ANALYSIS_IMAGE_TIME_LIMIT = env.integer(
     "VERIFRAME_IMAGE_TIME_LIMIT",
     300,
@@ -458,7 +464,9 @@ CHANNEL_LAYERS: dict[str, dict[str, Any]] = {
     if EMBEDDED
     else {
         "BACKEND": "channels_redis.core.RedisChannelLayer",
-        "CONFIG": {"hosts": [REDIS_URL], "prefix": "veriframe"},
+        # A consumer waits for news in calls of five seconds (``brpop_timeout``), and five seconds are also redis-py's
+        # patience with a socket: with that, a WebSocket on which nothing happens for so long would be cut.
+        "CONFIG": {"hosts": [{"address": REDIS_URL, "socket_timeout": 15}], "prefix": "veriframe"},
     }
 }
 CACHES: dict[str, dict[str, Any]] = {

@@ -13,10 +13,11 @@ from django.http import QueryDict
 from django.utils.translation import gettext_lazy as _
 
 from detection import retention, validators
+from detection.engine.types import Mode
 from detection.models import Dispute, WebhookEvent
 from detection.problems import STATUS_BY_CODE, Refused
 from detection.reports.lifetimes import after_result
-from detection.reports.words import KIND_WORDS, SHORT_VERDICTS, STATUS_WORDS
+from detection.reports.words import KIND_WORDS, MODE_WORDS, SHORT_VERDICTS, STATUS_WORDS
 from detection.selectors import Wanted
 from detection.validators import AcceptedUpload
 from detection.webhooks import endpoints
@@ -93,6 +94,28 @@ class ConsentField(forms.BooleanField):
         super().__init__(required=False, label=_("My file may be used to improve the detector."))
 
 
+class ModeField(forms.TypedChoiceField):
+    """How closely a video is looked at. Cleans to a ``Mode``, or to ``empty_value`` where nothing is said."""
+
+    widget = forms.RadioSelect
+
+    def __init__(self, *, empty_value: Mode | None) -> None:
+        super().__init__(
+            label=_("How closely to look at videos"),
+            choices=list(MODE_WORDS.items()),
+            coerce=Mode,
+            empty_value=empty_value,
+            initial=Mode.STANDARD,
+            required=False,
+        )
+
+
+class RetryForm(forms.Form):
+    """How a new run shall differ from the one before."""
+
+    mode = ModeField(empty_value=None)
+
+
 class DisputeForm(forms.Form):
     """What is wrong with a result."""
 
@@ -122,6 +145,7 @@ class UploadForm(forms.Form):
     """What a user sends to be checked."""
 
     file = FilesField(label=_("File"))
+    mode = ModeField(empty_value=Mode.STANDARD)
     consent = ConsentField()
     retain_seconds = KeepField(required=False)
 

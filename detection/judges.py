@@ -22,7 +22,7 @@ from detection.engine.media import Limits
 from detection.engine.pipeline import Pipeline
 from detection.engine.registry import ModelSpec, check_files
 from detection.engine.scoring import Challenger, Judgement
-from detection.engine.types import AnalysisResult
+from detection.engine.types import AnalysisResult, Mode
 from detection.engine.wire import Bounds
 from detection.models import Analysis, ChallengerScore, RegisteredModel
 
@@ -85,7 +85,11 @@ def _bounds() -> Bounds | None:
     if not settings.SANDBOX:
         logger.warning("Media is decoded by the worker itself (VERIFRAME_SANDBOX=no).")
         return None
-    return Bounds(memory=settings.DECODE_MEMORY_BYTES, seconds=settings.DECODE_SECONDS)
+    return Bounds(
+        memory=settings.DECODE_MEMORY_BYTES,
+        seconds=settings.DECODE_SECONDS,
+        thorough_seconds=settings.ANALYSIS_THOROUGH_TIME_LIMIT,  # decoding is most of it
+    )
 
 
 @dataclass(slots=True)
@@ -99,12 +103,15 @@ class Trial:
 
     @classmethod
     def of(cls, analysis: Analysis) -> Trial | None:
-        """None for most analyses: nothing is on trial, or this upload is not in its share."""
+        """None for most analyses: nothing is on trial, or this upload is not in its share.
+
+        None for a thorough one, too: a challenger keeps the crop of every face.
+        """
         model = serving.challenger()
         if model is None:
             _loaded.challenger = _loaded.refused = None  # its trial is over
             return None
-        if not serving.is_drawn(model, analysis.upload):
+        if analysis.mode == Mode.THOROUGH or not serving.is_drawn(model, analysis.upload):
             return None
         trial = cls(analysis, model)
         try:

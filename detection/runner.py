@@ -9,7 +9,7 @@ import logging
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
@@ -22,9 +22,20 @@ from dramatiq.middleware import Shutdown, TimeLimitExceeded
 
 from detection import dead_letters, metrics, notices, progress, retention, serving, storage
 from detection.engine import explain
+from detection.engine.album import MOST_PICTURES, portrait_rank
 from detection.engine.errors import Cancelled, EngineError, ErrorCode
 from detection.engine.pipeline import Pipeline
-from detection.engine.types import AnalysisResult, Event, FaceScore, Progress, Scored, Stage, TrackResult
+from detection.engine.types import (
+    AnalysisResult,
+    Event,
+    FaceScore,
+    Mode,
+    Progress,
+    RGBImage,
+    Scored,
+    Stage,
+    TrackResult,
+)
 from detection.judges import Trial, pipeline
 from detection.models import Analysis, FaceTrack, Rerun, Upload
 from detection.models import FaceScore as FaceScoreRow
@@ -41,8 +52,7 @@ PAUSE = 1.0  # seconds between two looks for it
 NO_ROOM_PAUSE = 60_000  # milliseconds; more after each attempt
 WRITE_EVERY = 0.25  # seconds between two writes of progress
 RENEW_EVERY = 3.0  # seconds between two while there is no progress to tell of
-MAX_POINTS = 2000  # kept for the curve; far more than frames are looked at
-MAX_PICTURES = 256  # faces of one analysis whose crop and heat map are stored, worst first
+MAX_POINTS = 2000  # kept for the curve, see _thinned
 
 
 def run(analysis_id: uuid.UUID, *, engine: Callable[[], Pipeline] = pipeline) -> None:
@@ -140,9 +150,16 @@ def _work(claim: Claim, engine: Callable[[], Pipeline]) -> None:
     listener = Listener(claim)
     trial = Trial.of(claim.analysis)
     with storage.store().local_copy(claim.analysis.upload, listener.wait) as source:
-        result = engine().run(source, on_event=listener, challenger=trial.challenger if trial else None)
+        result = engine().run(
+            source,
+            on_event=listener,
+            challenger=trial.challenger if trial else None,
+            mode=Mode(claim.analysis.mode),
+        )
+    began = time.perf_counter()
     with claim.attempt.writing() as write:
         pictures.write(result, write)
+    result = replace(result, timings={**result.timings, "explain": _since(began)})
     claim.write(stage=Stage.STORING)
     _store(claim, result, pictures)
     metrics.count_result(result)
@@ -155,6 +172,10 @@ def _work(claim: Claim, engine: Callable[[], Pipeline]) -> None:
     )
     if trial is not None:
         trial.judge(result)
+
+
+def _since(began: float) -> float:
+    return round(time.perf_counter() - began, 4)
 
 
 @dataclass(slots=True)
@@ -301,7 +322,7 @@ class Listener:
     def _write(self) -> None:
         self.written_at = time.monotonic()
         fresh, self.fresh = self.fresh, []
-        self.points = (self.points + fresh)[:MAX_POINTS]
+        self.points = _thinned(self.points + fresh)
         self.claim.write(
             fresh=fresh,
             stage=self.stage,
@@ -320,8 +341,16 @@ class Listener:
         return round((time.monotonic() - self.scoring_since) / paced * (self.frames_total - self.frames_done), 1)
 
 
+def _thinned(points: list[list[float]]) -> list[list[float]]:
+    """At most ``MAX_POINTS``: of too many the worse one of each two neighbours stays. So the curve keeps its peaks, and
+    reaches the end."""
+    while len(points) > MAX_POINTS:
+        points = [max(points[at : at + 2], key=lambda point: point[1]) for at in range(0, len(points), 2)]
+    return points
+
+
 class Pictures:
-    """Crops, heat maps and thumbnails of one result."""
+    """Crops, heat maps and thumbnails of one result: of the worst ``MOST_PICTURES`` faces, and of each person."""
 
     def __init__(self) -> None:
         self.numbers: dict[int, int] = {}  # id() of an engine's score -> its number
@@ -331,28 +360,30 @@ class Pictures:
     def write(self, result: AnalysisResult, write: storage.Write) -> None:
         scores = [score for track in result.tracks for score in track.scores]
         self.numbers = {id(score): number for number, score in enumerate(scores)}
-        for score in sorted(scores, key=lambda score: -score.score)[:MAX_PICTURES]:
-            self._write_face(score, write)
+        pictured = [(score, score.crop) for score in scores if score.crop is not None]
+        for score, crop in sorted(pictured, key=lambda pair: -pair[0].score)[:MOST_PICTURES]:
+            self._write_face(score, crop, write)
         for track in result.tracks:
             self._write_thumbnail(track, write)
 
-    def _write_face(self, score: FaceScore, write: storage.Write) -> None:
+    def _write_face(self, score: FaceScore, crop: RGBImage, write: storage.Write) -> None:
         number = self.numbers[id(score)]
-        write(f"faces/{number}.jpg", explain.jpeg(score.crop))
+        write(f"faces/{number}.jpg", explain.jpeg(crop))
         if (heatmap := explain.heatmap_png(score)) is not None:
             write(f"heatmaps/{number}.png", heatmap)
         self.stored.add(number)
 
     def _write_thumbnail(self, track: TrackResult, write: storage.Write) -> None:
-        if track.scores:
-            # The face by which one recognises the person: the largest, not the most suspicious.
-            best = max(track.scores, key=lambda score: (score.quality.face_size, score.quality.sharpness))
-            write(f"tracks/{track.id}.jpg", explain.jpeg(best.crop))
+        pictured = [(portrait_rank(score), score.crop) for score in track.scores if score.crop is not None]
+        if pictured:
+            _rank, crop = max(pictured, key=lambda pair: pair[0])
+            write(f"tracks/{track.id}.jpg", explain.jpeg(crop))
             self.thumbnails.add(track.id)
 
 
 def _store(claim: Claim, result: AnalysisResult, pictures: Pictures) -> None:
     """Everything or nothing, and only while the claim holds."""
+    began = time.perf_counter()
     with transaction.atomic():
         retention.lock_owner(analyses=claim.id)
         analysis = claim.end(
@@ -367,7 +398,6 @@ def _store(claim: Claim, result: AnalysisResult, pictures: Pictures) -> None:
             deepfake_frames=result.deepfake_frames,
             frames_done=result.total_frames,
             frames_total=result.total_frames,
-            timings=result.timings,
             **serving.columns(result.model),
             **_unreviewed(claim.analysis, result),
         )
@@ -379,6 +409,9 @@ def _store(claim: Claim, result: AnalysisResult, pictures: Pictures) -> None:
             width=media.width, height=media.height, duration=media.duration, fps=media.fps
         )
         _store_tracks(analysis, result, pictures)
+        # What comes after it is not in it: the commit, and moving the pictures to where they stay.
+        analysis.timings = {**result.timings, "store": _since(began)}
+        analysis.save(update_fields=["timings"])
         retention.ended(analysis)
         outbox.record(analysis)
         notices.record(analysis)

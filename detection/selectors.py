@@ -122,19 +122,26 @@ def counts_of(user: Reader) -> Counts:
     return Counts(sum(by_status.values()), by_verdict, by_status)
 
 
-def expected_seconds() -> float | None:
-    """When something that is sent now should be done, by how long the last ones took and how many wait; None for a
-    site that has done nothing yet. One worker is assumed, so it is rather too long than too short."""
-    recent = Analysis.objects.filter(status=Analysis.Status.SUCCEEDED).order_by("-created_at")
+def expected_seconds(mode: str) -> float | None:
+    """When something that is sent now in this mode should be done, by how long the last ones of each mode took and how
+    many wait; None if none was done yet. One worker is assumed, so it is rather too long than too short."""
+    rows = Analysis.objects.filter(status__in=Analysis.ACTIVE).order_by().values_list("mode").annotate(Count("pk"))
+    waiting = {mode: 1} | dict(rows)  # this one is among them, or has just been taken
+    took = {each: _usual_seconds(each) for each in waiting}
+    known = {each: seconds for each, seconds in took.items() if seconds is not None}
+    if mode not in known:
+        return None
+    return round(sum(seconds * waiting[each] for each, seconds in known.items()), 1)
+
+
+def _usual_seconds(mode: str) -> float | None:
+    recent = Analysis.objects.filter(status=Analysis.Status.SUCCEEDED, mode=mode).order_by("-created_at")
     took = [
         (finished - started).total_seconds()
         for started, finished in recent.values_list("started_at", "finished_at")[:LOOKED_AT]
         if started and finished
     ]
-    if not took:
-        return None
-    waiting = Analysis.objects.filter(status__in=Analysis.ACTIVE).count()
-    return round(sum(took) / len(took) * max(1, waiting), 1)
+    return sum(took) / len(took) if took else None
 
 
 def chosen(user: Reader, ids: Iterable[uuid.UUID]) -> AnalysisQuerySet:

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from django.conf import settings
 from django.core.cache import cache
@@ -38,7 +39,7 @@ from detection import (
     tasks,
     validators,
 )
-from detection.engine.types import MediaKind
+from detection.engine.types import MediaKind, Mode
 from detection.models import Analysis, DeletionReason, DeletionReceipt, FaceTrack, Upload
 from detection.problems import Refused, StorageAwayError, outage
 from detection.review import services as review
@@ -65,7 +66,7 @@ Status = Analysis.Status
 
 # What asking for a new run leaves as it is, and what it leaves if people's verdict stays in force; then also the model,
 # by which the next new run, after one that was cancelled, is still known to be the same one's.
-KEPT = frozenset({"id", "upload_id", "created_at", "revision", "callback_url", "external_id"})
+KEPT = frozenset({"id", "upload_id", "mode", "created_at", "revision", "callback_url", "external_id"})
 REVIEWED = frozenset(
     {"reviewed_verdict", "reviewed_at", "review_unseen", "model_name", "model_version", "model_sha256"}
 )
@@ -75,6 +76,7 @@ def submit(
     *,
     user: User,
     upload: AcceptedUpload,
+    mode: Mode = Mode.STANDARD,
     external_id: str = "",
     callback_url: str = "",
     keep_seconds: int | None = None,
@@ -83,6 +85,7 @@ def submit(
     """Store file and rows, both or neither, and have it analysed.
 
     Args:
+        mode: how closely a video is looked at.
         external_id: what the client calls it.
         callback_url: told when the analysis ends; one that ``webhooks.endpoints.checked_url`` has let pass.
         keep_seconds: how long the file is kept after its result; None for what this user usually wants.
@@ -105,7 +108,9 @@ def submit(
             quota.take_room(user, row.size, emptied=emptied)
             _charge(user)
             row.save(force_insert=True)
-            analysis = Analysis.objects.create(upload=row, external_id=external_id, callback_url=callback_url)
+            analysis = Analysis.objects.create(
+                upload=row, mode=_mode_for(row.kind, mode), external_id=external_id, callback_url=callback_url
+            )
             # robust: the rows are committed by then. What goes wrong must not take the file from under them; the
             # sweeper sends what was not sent.
             transaction.on_commit(lambda: _send_new(analysis), robust=True)
@@ -117,6 +122,11 @@ def submit(
     subject = {"analysis_id": str(analysis.pk)}
     logger.info("analysis %s: submitted, %s, %d bytes", analysis.pk, row.mime, row.size, extra=subject)
     return analysis
+
+
+def _mode_for(kind: str, mode: Mode) -> Mode:
+    """To a picture it makes no difference, so it does not make two analyses of one either."""
+    return mode if kind == MediaKind.VIDEO else Mode.STANDARD
 
 
 def _refuse_for_want_of_room(error: BaseException) -> None:
@@ -148,12 +158,19 @@ def _new_upload(user: User, upload: AcceptedUpload) -> Upload:
 
 
 def submit_all(
-    *, user: User, uploads: Sequence[AcceptedUpload], keep_seconds: int | None = None, consent: bool = False
+    *,
+    user: User,
+    uploads: Sequence[AcceptedUpload],
+    mode: Mode = Mode.STANDARD,
+    keep_seconds: int | None = None,
+    consent: bool = False,
 ) -> list[Analysis]:
     """Submit several, all or none as far as quotas go. Raises Refused (``quota_exceeded``, ``storage_full``)."""
     quota.require(user, len(uploads))
     quota.require_room(user, sum(upload.file.size or 0 for upload in uploads))
-    return [submit(user=user, upload=upload, keep_seconds=keep_seconds, consent=consent) for upload in uploads]
+    return [
+        submit(user=user, upload=upload, mode=mode, keep_seconds=keep_seconds, consent=consent) for upload in uploads
+    ]
 
 
 def _charge(user: User) -> None:
@@ -171,8 +188,10 @@ def sha256_of(upload: AcceptedUpload) -> str:
     return sha256.hexdigest()
 
 
-def earlier_result(*, user: User, upload: AcceptedUpload, external_id: str = "") -> Analysis | None:
-    """What today's model found in these very bytes before, for this user; None if it has to be found out.
+def earlier_result(
+    *, user: User, upload: AcceptedUpload, mode: Mode = Mode.STANDARD, external_id: str = ""
+) -> Analysis | None:
+    """What today's model found in these very bytes before, in this mode, for this user; None if it has to be found out.
 
     A result that the client knows by another ``external_id`` is not it: one could not find it by the new one. Nor is
     one whose pictures are gone: there would be less to see than there could be.
@@ -181,7 +200,11 @@ def earlier_result(*, user: User, upload: AcceptedUpload, external_id: str = "")
     if model is None:
         return None
     found = Analysis.objects.visible_to(user).filter(
-        upload__sha256=sha256_of(upload), status=Status.SUCCEEDED, pictures_deleted_at=None, **model
+        upload__sha256=sha256_of(upload),
+        mode=_mode_for(upload.media_type.kind, mode),
+        status=Status.SUCCEEDED,
+        pictures_deleted_at=None,
+        **model,
     )
     if external_id:
         found = found.filter(external_id=external_id)
@@ -269,10 +292,11 @@ def send(analysis_id: uuid.UUID) -> datetime | None:
 
 
 def _enqueue(analysis_id: uuid.UUID) -> bool:
-    is_image = Upload.objects.filter(analyses=analysis_id, kind=MediaKind.IMAGE).exists()
+    found = Analysis.objects.filter(pk=analysis_id).values_list("upload__kind", "mode").first()
+    kind, mode = found or ("", "")  # deleted in this very moment: the worker will see
     try:
         with log.about(analysis_id):
-            tasks.send_analysis(analysis_id, is_image=is_image)
+            tasks.send_analysis(analysis_id, is_image=kind == MediaKind.IMAGE, is_thorough=mode == Mode.THOROUGH)
     except (DramatiqError, RedisError, OSError) as error:
         logger.warning("analysis %s: message not sent, the sweeper will: %s", analysis_id, error)
         return False
@@ -300,13 +324,15 @@ def cancel(*, analysis: Analysis) -> None:
     announce(analysis)
 
 
-def retry(*, analysis: Analysis, by: User | None = None) -> None:
+def retry(*, analysis: Analysis, mode: Mode | None = None, by: User | None = None) -> None:
     """Analyse the same file anew; what was found before is replaced.
 
-    What reviewers decided stays in force when its owner asks the same model again: the answer will be the same, and
-    nobody gets rid of a verdict like this. What another model says, or what staff want to see anew, is another result.
+    What reviewers decided stays in force when its owner asks the same model again, however closely it is to look: the
+    people have seen the file itself, and nobody gets rid of a verdict like this. What another model says, or what staff
+    want to see anew, is another result.
 
     Args:
+        mode: how closely a video is looked at this time; None: as before.
         by: staff who ask for it; then it does not count for the day's quota of the file's user. None: its owner.
 
     Raises Refused: ``conflict`` while it still waits or runs, ``media_deleted`` if the file is gone, or because of the
@@ -327,7 +353,8 @@ def retry(*, analysis: Analysis, by: User | None = None) -> None:
         stays = by in (None, upload.user) and _served() in (None, serving.columns_of(row))
         if not stays:
             review.supersede(row, by=by)
-        _reset(row, KEPT | REVIEWED if stays else KEPT)
+        changes = {} if mode is None else {"mode": _mode_for(upload.kind, mode)}
+        _reset(row, KEPT | REVIEWED if stays else KEPT, **changes)
         FaceTrack.objects.filter(analysis=analysis.pk).delete()
         # robust: if one of these fails, the others are still done.
         transaction.on_commit(lambda: retention.remove_folder(analysis.folder), robust=True)
@@ -335,11 +362,11 @@ def retry(*, analysis: Analysis, by: User | None = None) -> None:
         transaction.on_commit(lambda: send(analysis.pk), robust=True)
 
 
-def _reset(row: Analysis, kept: frozenset[str]) -> None:
-    """Every other column as if it had just been sent."""
+def _reset(row: Analysis, kept: frozenset[str], **changes: Any) -> None:
+    """Every other column as if it had just been sent, but for ``changes``."""
     fresh = Analysis(pk=row.pk, upload_id=row.upload_id)
     names = {field.attname for field in Analysis._meta.concrete_fields} - kept
-    values = {name: getattr(fresh, name) for name in names}
+    values = {name: getattr(fresh, name) for name in names} | changes
     Analysis.objects.filter(pk=row.pk).update(**values, revision=F("revision") + 1)
 
 

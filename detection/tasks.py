@@ -41,11 +41,13 @@ def analyse(analysis_id: str) -> None:
 analyse.broker.declare_queue(IMAGES)
 
 
-def send_analysis(analysis_id: uuid.UUID, *, is_image: bool) -> None:
+def send_analysis(analysis_id: uuid.UUID, *, is_image: bool, is_thorough: bool) -> None:
     """Put an analysis into its queue. Raises what the broker raises when it is away."""
     message = analyse.message(str(analysis_id))
     if is_image:
         # What takes a picture this long is not the picture, and others wait behind it.
         limit = {"time_limit": settings.ANALYSIS_IMAGE_TIME_LIMIT * 1000}
         message = message.copy(queue_name=IMAGES, options=limit)
+    elif is_thorough:
+        message = message.copy(options={"time_limit": settings.ANALYSIS_THOROUGH_TIME_LIMIT * 1000})
     analyse.broker.enqueue(message)

@@ -24,7 +24,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from accounts.middleware import reader
 from detection import downloads, limits, open_access, readiness, reports, retention, selectors, services, serving
-from detection.forms import ChosenForm, DisputeForm, HistoryForm, KeepField, KeepForm, UploadForm
+from detection.forms import ChosenForm, DisputeForm, HistoryForm, KeepField, KeepForm, RetryForm, UploadForm
 from detection.models import Analysis, may_review
 from detection.problems import Refused, outage, problem_response, refusal_response, wants_json
 from detection.reports import card
@@ -66,6 +66,7 @@ def upload(request: HttpRequest) -> HttpResponse:
         analyses = services.submit_all(
             user=request.user,
             uploads=form.cleaned_data["file"],
+            mode=form.cleaned_data["mode"],
             keep_seconds=form.cleaned_data["retain_seconds"],
             consent=form.cleaned_data["consent"],
         )
@@ -107,6 +108,7 @@ def _upload_json(request: HttpRequest, form: UploadForm) -> HttpResponse:
     analysis = services.submit(
         user=request.user,
         upload=form.cleaned_data["file"][0],
+        mode=form.cleaned_data["mode"],
         keep_seconds=form.cleaned_data["retain_seconds"],
         consent=form.cleaned_data["consent"],
     )
@@ -122,6 +124,7 @@ def _upload_page(request: HttpRequest, form: UploadForm, *, status: int = 200) -
         "form": form,
         "max_upload_bytes": settings.MAX_UPLOAD_BYTES,
         "allowed_extensions": ALLOWED_EXTENSIONS,
+        "standard_frames": settings.ANALYSIS_FRAMES,
         "recent": selectors.recent(request.user),
         "counts": selectors.counts_of(request.user),
     }
@@ -236,9 +239,12 @@ def analysis_cancel(request: HttpRequest, analysis_id: uuid.UUID) -> HttpRespons
 @login_required
 def analysis_retry(request: HttpRequest, analysis_id: uuid.UUID) -> HttpResponse:
     analysis = selectors.get_analysis(request.user, analysis_id)
+    form = RetryForm(request.POST)
+    if not form.is_valid():
+        return bad_request(request, SuspiciousOperation())
     try:
         limits.spend(request, "uploads", user=request.user.pk)
-        services.retry(analysis=analysis)
+        services.retry(analysis=analysis, mode=form.cleaned_data["mode"])
     except Refused as refused:
         return _conflict(request, analysis, refused)
     return redirect(analysis)

@@ -15,6 +15,7 @@ from detection.engine.types import (
     FaceScore,
     MediaInfo,
     MediaKind,
+    Mode,
     ModelInfo,
     Progress,
     Quality,
@@ -56,14 +57,18 @@ class FakePipeline:
         self.frames = frames
         self.between = between
         self.runs = 0
+        self.modes: list[Mode] = []  # in which it was asked to look
 
     def __call__(self) -> FakePipeline:
         """The runner asks a function for its engine."""
         return self
 
-    def run(self, path: Path, on_event: Callable[[Event], None], challenger: Any = None) -> AnalysisResult:
+    def run(
+        self, path: Path, on_event: Callable[[Event], None], challenger: Any = None, mode: Mode = Mode.STANDARD
+    ) -> AnalysisResult:
         assert path.is_file()
         self.runs += 1
+        self.modes.append(mode)
         on_event(Progress(Stage.PROBING, 0, self.frames))
         scores = tuple(self._score(on_event))
         on_event(Progress(Stage.EXPLAINING, self.frames, self.frames))

@@ -11,13 +11,15 @@ from rest_framework import serializers as s
 from accounts.models import ApiToken, User
 from accounts.roles import Role
 from detection.engine.errors import ErrorCode
-from detection.engine.types import MediaKind, ReasonCode, Stage, Verdict
+from detection.engine.types import MediaKind, Mode, ReasonCode, Stage, Verdict
 from detection.models import HUMAN_VERDICTS, Analysis, Decision, DeletionReason, DeletionReceipt, Dispute
 from detection.problems import STATUS_BY_CODE
 
 VERDICTS = [(word.value, word.value) for word in Verdict]
 HUMAN = [(word.value, word.value) for word in HUMAN_VERDICTS]
 SCORE = "Probability of manipulation, 0 (real) to 1 (manipulated)."
+MODES = [word.value for word in Mode]
+MODE = "How closely a video is looked at. `thorough`: at least one frame a second, up to an hour."
 
 
 # -- Errors -----------------------------------------------------------------------------------------------------------
@@ -65,6 +67,11 @@ class SubmissionSerializer(s.Serializer):
     )
     consent = s.BooleanField(required=False, help_text="The file may be used to improve the detector.")
     force = s.BooleanField(required=False, help_text="Analyse anew what the same model has seen before.")
+    mode = s.ChoiceField(choices=MODES, required=False, default="standard", help_text=MODE)
+
+
+class RetrySerializer(s.Serializer):
+    mode = s.ChoiceField(choices=MODES, required=False, help_text=f"{MODE} Without it, as before.")
 
 
 WAITS_FOR = ["queue", "worker"]
@@ -82,6 +89,7 @@ class SubmittedSerializer(s.Serializer):
     id = s.UUIDField()
     external_id = s.CharField(allow_blank=True)
     status = s.ChoiceField(choices=Analysis.Status.choices)
+    mode = s.ChoiceField(choices=MODES, help_text=MODE)
     waits_for = _waits_for()
     sha256 = s.CharField(help_text="Of the file.")
     eta_seconds = s.FloatField(allow_null=True, help_text="When it should be done; null if nobody knows.")
@@ -261,6 +269,7 @@ class SummarySerializer(s.Serializer):
     id = s.UUIDField()
     external_id = s.CharField(allow_blank=True)
     status = s.ChoiceField(choices=Analysis.Status.choices)
+    mode = s.ChoiceField(choices=MODES, help_text=MODE)
     waits_for = _waits_for()
     created_at = s.DateTimeField()
     started_at = s.DateTimeField(allow_null=True)

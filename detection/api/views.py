@@ -23,6 +23,7 @@ from detection.api.serializers import (
     AnalysisSerializer,
     PageSerializer,
     ReportSerializer,
+    RetrySerializer,
     SubmissionSerializer,
     SubmittedSerializer,
 )
@@ -72,8 +73,8 @@ class AnalysisList(TakesFiles):
         tags=["analyses"],
     )
     def post(self, request: Request) -> Response:
-        """Answers at once, unless asked to wait. The same bytes are not analysed twice by the same model, unless
-        `force` says so; they are if `external_id` is another one than before."""
+        """Answers at once, unless asked to wait. The same bytes are not analysed twice by the same model in the same
+        `mode`, unless `force` says so; they are if `external_id` is another one than before."""
         assert request.user.is_authenticated
         return self.take(request, Submission.of(request, request.user), wait=preferred_wait(request) or 0)
 
@@ -134,13 +135,17 @@ class AnalysisRetry(APIView):
     @extend_schema(
         operation_id="analyses_retry",
         summary="Analyse the same file anew",
-        request=None,
+        request=RetrySerializer,
         responses={202: schema.answered(AnalysisSerializer), **schema.refusals(404, 409, 410)},
         tags=["analyses"],
     )
     def post(self, request: Request, analysis_id: uuid.UUID) -> Response:
-        """One that has ended, in whatever way; what was found before is replaced."""
-        services.retry(analysis=selectors.get_analysis(request.user, analysis_id))
+        """One that has ended, in whatever way; what was found before is replaced. With `mode` another one than before:
+        what people decided stays in force, as for any new run by the same model."""
+        analysis = selectors.get_analysis(request.user, analysis_id)
+        wanted = RetrySerializer(data=request.data)
+        wanted.is_valid(raise_exception=True)
+        services.retry(analysis=analysis, mode=wanted.validated_data.get("mode"))
         fresh = selectors.get_analysis(request.user, analysis_id)
         return Response(reports.analysis_payload(fresh), status=status.HTTP_202_ACCEPTED)
 

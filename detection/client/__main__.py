@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             # Everything is sent first, so that the server is never idle while we wait for one of them.
             for job in jobs:
-                _send(client, job, force=options.force)
+                _send(client, job, options)
             for job in jobs:
                 _finish(client, job, options)
         except KeyboardInterrupt:
@@ -83,6 +83,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--json", action="store_true", help="one JSON object a line, in the order of the files")
     parser.add_argument("--force", action="store_true", help="also what the same model has seen before")
+    parser.add_argument("--thorough", action="store_true", help="look at videos more closely, which takes longer")
     parser.add_argument(
         "--output",
         type=Path,
@@ -96,7 +97,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return options
 
 
-def _send(client: Client, job: Job, *, force: bool) -> None:
+def _send(client: Client, job: Job, options: argparse.Namespace) -> None:
     """Upload. Raises ClientError if it is no use to go on, with this file or another."""
     bar = tqdm(desc=f"send {job.path.name[:25]}", unit="B", unit_scale=True, leave=False, file=sys.stderr)
     with bar:
@@ -106,7 +107,8 @@ def _send(client: Client, job: Job, *, force: bool) -> None:
             bar.update(done - bar.n)
 
         try:
-            job.id = client.upload(job.path, force=force, on_sent=on_sent).id
+            mode = "thorough" if options.thorough else ""
+            job.id = client.upload(job.path, mode=mode, force=options.force, on_sent=on_sent).id
         except ClientError as error:
             if error.is_fatal:
                 raise

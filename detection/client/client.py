@@ -62,6 +62,7 @@ class Client:
         self,
         path: Path,
         *,
+        mode: str = "",
         external_id: str = "",
         callback_url: str = "",
         force: bool = False,
@@ -70,12 +71,18 @@ class Client:
         """Send a file to be analysed. Raises OSError if it cannot be read.
 
         Args:
+            mode: ``thorough`` to have a video looked at more closely, which takes longer.
             external_id: a name of yours that the analysis keeps.
             callback_url: told when the analysis has ended.
             force: analyse it also if the same model has seen the same bytes before.
             on_sent: called while the file is sent.
         """
-        fields = {"external_id": external_id, "callback_url": callback_url, "force": "true" if force else ""}
+        fields = {
+            "mode": mode,
+            "external_id": external_id,
+            "callback_url": callback_url,
+            "force": "true" if force else "",
+        }
         with path.open("rb") as file:
             answer = self._http.request(
                 "POST",
@@ -121,9 +128,10 @@ class Client:
     def cancel(self, analysis_id: str) -> None:
         self._http.request("POST", f"{API}/analyses/{analysis_id}/cancel/")
 
-    def retry(self, analysis_id: str) -> None:
-        """Analyse the same file anew."""
-        self._http.request("POST", f"{API}/analyses/{analysis_id}/retry/", repeatable=False)
+    def retry(self, analysis_id: str, *, mode: str = "") -> None:
+        """Analyse the same file anew, as closely as before or in another ``mode``."""
+        wanted = {"mode": mode} if mode else None
+        self._http.request("POST", f"{API}/analyses/{analysis_id}/retry/", json=wanted, repeatable=False)
 
     def delete(self, analysis_id: str) -> None:
         """Remove the file and everything that was found in it."""

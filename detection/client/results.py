@@ -166,6 +166,7 @@ class Analysis:
 
     id: str
     status: str
+    mode: str
     progress: Progress
     media: Media
     error: Fault | None
@@ -177,6 +178,7 @@ class Analysis:
         return cls(
             id=data["id"],
             status=data["status"],
+            mode=data.get("mode") or "",
             progress=Progress.of(data["status"], data.get("progress") or {}),
             media=Media.of(data.get("media") or {}),
             error=Fault.of(data["error"]) if data.get("error") else None,

@@ -20,7 +20,8 @@ from detection.engine.errors import EngineError, ErrorCode, ModelError
 from detection.engine.factory import EngineConfig, build_pipeline
 from detection.engine.pipeline import Pipeline
 from detection.engine.runtimes import RuntimeName
-from detection.engine.types import AnalysisResult, Event, FaceScore, Progress, Stage, TrackResult
+from detection.engine.sampling import MOST_FRAMES
+from detection.engine.types import AnalysisResult, Event, FaceScore, Mode, Progress, Stage, TrackResult
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -42,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     failed = False
     for path in options.files:
-        outcome = _analyse(pipeline, path)
+        outcome = _analyse(pipeline, path, options.mode)
         failed |= isinstance(outcome, EngineError)
         print(_as_json(path, outcome) if options.json else _as_text(path, outcome), flush=True)
     return 1 if failed else 0
@@ -55,7 +56,14 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
     parser.add_argument("--json", action="store_true", help="one JSON object a line, in the order of the files")
-    parser.add_argument("--frames", type=_positive, default=32, help="frames looked at in a video (32)")
+    parser.add_argument("--frames", type=_frames, default=32, help="frames looked at in a video (32)")
+    parser.add_argument(
+        "--mode",
+        type=Mode,
+        choices=list(Mode),
+        default=Mode.STANDARD,
+        help="thorough: at least one frame a second and twice as many as --frames",
+    )
     parser.add_argument("--threads", type=_positive, default=os.cpu_count() or 1, help="threads of the network")
     parser.add_argument("--model", help="name in the registry; its default when left out")
     parser.add_argument("--models-dir", type=Path, metavar="FOLDER", help="of imported models, to name one of them")
@@ -73,7 +81,14 @@ def _positive(text: str) -> int:
     return number
 
 
-def _analyse(pipeline: Pipeline, path: Path) -> AnalysisResult | EngineError:
+def _frames(text: str) -> int:
+    number = _positive(text)
+    if number > MOST_FRAMES:
+        raise argparse.ArgumentTypeError(f"must be at most {MOST_FRAMES}")
+    return number
+
+
+def _analyse(pipeline: Pipeline, path: Path, mode: Mode) -> AnalysisResult | EngineError:
     with tqdm(desc=path.name[:30], unit="frame", leave=False, file=sys.stderr) as bar:
 
         def on_event(event: Event) -> None:
@@ -82,7 +97,7 @@ def _analyse(pipeline: Pipeline, path: Path) -> AnalysisResult | EngineError:
                 bar.update(event.frames_done - bar.n)
 
         try:
-            return pipeline.run(path, on_event)
+            return pipeline.run(path, on_event, mode=mode)
         except EngineError as error:
             return error
         except MemoryError:

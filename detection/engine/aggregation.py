@@ -43,7 +43,10 @@ MESSAGES = {
     ReasonCode.HEADS_DISAGREE: gettext_noop("The parts of the detector contradict each other."),
 }
 SEVERITY = (Verdict.INCONCLUSIVE, Verdict.AUTHENTIC, Verdict.SUSPICIOUS, Verdict.MANIPULATED)
-# Frames in a row of one track that are enough for an alarm by themselves: a quarter of the usual sample.
+# What of one track, in a row, is enough for an alarm by itself: a quarter of its frames, and eight at least, which is a
+# quarter of the usual sample. A share and no number: of more frames there are more stretches of eight, and the worst of
+# them is the worse for it.
+STRETCH_SHARE = 1 / 4
 STRETCH = 8
 SHORT_VIDEO = 1.0  # seconds; below this "too short" explains too few frames
 
@@ -93,8 +96,10 @@ def track_logit(usable: Sequence[FaceScore], point: OperatingPoint) -> float:
     is not looked at: the worst part of a genuine video is always worse than its mean.
     """
     mean = mean_logit(usable)
-    stretches = [usable[i : i + STRETCH] for i in range(len(usable) - STRETCH + 1)]
-    worst = max((mean_logit(stretch) for stretch in stretches), default=mean)
+    weights, logits = np.array([weight(s.quality) for s in usable]), np.array([s.logit for s in usable])
+    length = max(STRETCH, math.ceil(STRETCH_SHARE * len(usable)))
+    stretches = [slice(i, i + length) for i in range(len(usable) - length + 1)]
+    worst = max((float(np.average(logits[s], weights=weights[s])) for s in stretches), default=mean)
     return max(mean, worst) if calibrate(worst, point) >= point.manipulated else mean
 
 

@@ -129,7 +129,8 @@ def _read(request: dict[str, Any], file: int, way_back: int, confinement: Confin
 def _answer(answers: socket.socket, file: int, limits: Limits) -> None:
     with open_file(open(file, "rb"), limits=limits) as media:
         send(answers, {"info": asdict(media.info)})
-        for frame in media.sample(receive(answers)["sample"]):
+        asked = receive(answers)
+        for frame in media.sample(asked["sample"], exact=asked["exact"]):
             send(answers, {"frame": [frame.index, frame.time]})
             answers.sendall(frame.image.data)
     send(answers, {"end": True})

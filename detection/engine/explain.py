@@ -22,9 +22,9 @@ def jpeg(image: RGBImage, quality: int = 90) -> bytes:
 def heatmap_png(score: FaceScore) -> bytes | None:
     """An RGBA PNG of the crop's size: transparent where nothing argues for manipulation.
 
-    None if the network gives no map: anything drawn in its place would be made up.
+    None if the network gives no map: anything drawn in its place would be made up. None as well if it was not kept.
     """
-    if score.evidence is None:
+    if score.evidence is None or score.crop is None:
         return None
     height, width = score.crop.shape[:2]
     strength = np.clip(score.evidence / FULL_EVIDENCE, 0, 1).astype(np.float32)

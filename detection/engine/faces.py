@@ -31,6 +31,7 @@ from detection.engine.views import View, resized, search_views
 BLAZEFACE_MODEL = Path(__file__).parent / "weights" / "faces" / "face_detection_full_range.tflite"
 BLAZEFACE_SHA256 = "99bf9494d84f50acc6617d89873f71bf6635a841ea699c17cb3377f9507cfec3"
 
+MOST_AT_ONCE = 8  # views; a picture has hardly more
 # Narrower faces, in pixels, tell nothing about manipulation, and their landmarks are guesses.
 MIN_FACE_WIDTH = 16
 # Intersection over union from which two boxes mean the same face, and the part of the smaller
@@ -52,10 +53,10 @@ class FaceDetector(Protocol):
         Boxes are clipped to the picture; landmarks may lie outside it when its edge cuts the face.
         """
 
-    def follow(self, image: RGBImage, faces: Sequence[Face]) -> list[Face]:
-        """As :meth:`detect`, for less where that is possible: ``faces`` are those of a picture shortly before.
+    def follow(self, image: RGBImage, faces: Sequence[Face]) -> list[Face] | None:
+        """As :meth:`detect`, for less: ``faces`` are those of a picture shortly before.
 
-        Finds them where they may have moved to, and others as far as they are large.
+        Finds them where they may have moved to, and others as far as they are large. None if it cannot look for less.
         """
 
 
@@ -174,7 +175,8 @@ class BlazeFaceDetector:
     def __init__(self, threads: int = 1, min_confidence: float = 0.55) -> None:
         content = _read_model(BLAZEFACE_MODEL, BLAZEFACE_SHA256)
         self._looks: Team[_BlazeFaceNetwork, _Look, list[_Detection]] = Team(
-            [_BlazeFaceNetwork(content) for _ in range(threads)], lambda network, look: network.look(*look)
+            [_BlazeFaceNetwork(content) for _ in range(min(threads, MOST_AT_ONCE))],
+            lambda network, look: network.look(*look),
         )
         self._min_confidence = min_confidence
 
@@ -254,10 +256,8 @@ class YuNetDetector:
             found += self._look(image, long_side)
         return _faces(image, _suppressed(found))
 
-    def follow(self, image: RGBImage, faces: Sequence[Face]) -> list[Face]:
+    def follow(self, image: RGBImage, faces: Sequence[Face]) -> None:
         """See :meth:`FaceDetector.follow`. Two passes are all that this detector ever makes."""
-        del faces
-        return self.detect(image)
 
     def _look(self, image: RGBImage, long_side: int) -> list[_Detection]:
         height, width = image.shape[:2]

@@ -50,7 +50,7 @@ from detection.engine.pixels import (
     image_pixels,
     square_pixel_size,
 )
-from detection.engine.sampling import Run, Timeline, nearest, plan
+from detection.engine.sampling import MOST_FRAMES, Run, Timeline, nearest, plan
 from detection.engine.types import Frame, MediaInfo, MediaKind, RGBImage
 
 # FFmpeg's log goes nowhere: what a user must know is in our messages, and a broken file logs by the page.
@@ -102,11 +102,15 @@ class Media(Protocol):
     @property
     def info(self) -> MediaInfo: ...
 
-    def sample(self, count: int) -> Iterator[Frame]:
+    def sample(self, count: int, *, exact: bool = False) -> Iterator[Frame]:
         """Yield at most ``count`` frames, evenly over the whole media, times strictly increasing.
 
         Pictures are RGB uint8 of shape (info.height, info.width, 3), C-contiguous; times are seconds
         from the first frame. One picture is held at a time. May be called again.
+
+        Args:
+            count: 1 to ``MOST_FRAMES``.
+            exact: take the frames that lie evenly, however much must be decoded for them.
 
         Raises:
             MediaError: nothing could be decoded.
@@ -220,9 +224,10 @@ class ImageFile:
         height, width = self._image.shape[:2]
         self.info = MediaInfo(MediaKind.IMAGE, f"image/{codec}", width, height, codec, rotation=orientation.clockwise)
 
-    def sample(self, count: int) -> Iterator[Frame]:
-        """The picture, whatever ``count``. See :class:`Media`."""
-        _check_count(count)
+    def sample(self, count: int, *, exact: bool = False) -> Iterator[Frame]:
+        """The picture, whatever is asked for. See :class:`Media`."""
+        del exact
+        check_count(count)
         if self._image is None:
             raise ValueError("the image is closed")
         yield Frame(index=0, time=0.0, image=self._image)
@@ -239,8 +244,9 @@ class ImageFile:
         self.close()
 
 
-def _check_count(count: int) -> None:
-    if count < 1:
+def check_count(count: int) -> None:
+    """Raises ValueError for a number of frames that nobody may ask for."""
+    if not 1 <= count <= MOST_FRAMES:
         raise ValueError(f"cannot sample {count} frames")
 
 
@@ -258,11 +264,11 @@ class VideoFile:
             self.close()
             raise
 
-    def sample(self, count: int) -> Iterator[Frame]:
+    def sample(self, count: int, *, exact: bool = False) -> Iterator[Frame]:
         """See :class:`Media`. How the frames are chosen is told in :mod:`detection.engine.sampling`."""
-        _check_count(count)
+        check_count(count)
         last_time, index = -1.0, -1
-        for run in plan(self._timeline, count):
+        for run in plan(self._timeline, count, exact=exact):
             for pts, picture in nearest(self._decode_run(run), lambda timed: timed[0], run.wanted):
                 time = max(0.0, self._seconds(pts))
                 if time <= last_time:  # two runs met at one frame

@@ -22,16 +22,15 @@ class Team(Generic[Worker, Item, Answer]):
 
     def __init__(self, workers: Sequence[Worker], work: Callable[[Worker, Item], Answer]) -> None:
         self._work = work
-        self._size = len(workers)
         self._idle: SimpleQueue[Worker] = SimpleQueue()
         for worker in workers:
             self._idle.put(worker)
-        self._threads = ThreadPoolExecutor(self._size, thread_name_prefix="team")
+        self._threads = ThreadPoolExecutor(len(workers), thread_name_prefix="team")
 
     def do(self, items: Sequence[Item]) -> list[Answer]:
         """The answer to each item, in their order. Raises what the first of them raises that cannot be done."""
-        if self._size == 1 or len(items) == 1:
-            return [self._one(item) for item in items]
+        # A single one as well: into this thread somebody may raise an exception at any moment (a time limit, a
+        # shutdown), which must not come between taking a worker and giving it back.
         return list(self._threads.map(self._one, items))
 
     def _one(self, item: Item) -> Answer:

@@ -12,19 +12,21 @@ from typing import Protocol
 import cv2
 
 from detection.engine import aggregation
+from detection.engine.album import MOST_PICTURES, Album
 from detection.engine.classifier import Classifier
 from detection.engine.faces import FaceDetector
 from detection.engine.media import Limits, Media, open_media, sample_count
 from detection.engine.registry import ModelSpec
+from detection.engine.sampling import frames_wanted
 from detection.engine.scoring import Challenger, Crop, cut, judge_tracks, score_crops
 from detection.engine.search import FaceSearch
 from detection.engine.tracking import FaceTracker, scene_of
 from detection.engine.types import (
     AnalysisResult,
     Event,
-    FaceScore,
     Frame,
     MediaKind,
+    Mode,
     Progress,
     Scored,
     Stage,
@@ -37,14 +39,14 @@ Listener = Callable[[Event], None]
 class Opener(Protocol):
     """What a pipeline opens its files with."""
 
-    def __call__(self, path: Path, *, limits: Limits, waiting: Callable[[], None]) -> Media:
+    def __call__(self, path: Path, *, limits: Limits, waiting: Callable[[], None], mode: Mode) -> Media:
         """See :func:`open_media`. ``waiting`` is called now and then while a picture is waited for; it may raise."""
         ...
 
 
-def open_here(path: Path, *, limits: Limits, waiting: Callable[[], None]) -> Media:
+def open_here(path: Path, *, limits: Limits, waiting: Callable[[], None], mode: Mode) -> Media:
     """Decode in this thread, which cannot do anything else meanwhile."""
-    del waiting
+    del waiting, mode
     return open_media(path, limits=limits)
 
 
@@ -73,11 +75,12 @@ class _Run:
     """What one analysis collects."""
 
     listener: Listener
+    mode: Mode
+    album: Album
     challenger: Challenger | None = None
     kind: MediaKind = MediaKind.IMAGE  # until the file is open and says what it is
     watch: Stopwatch = field(default_factory=Stopwatch)
     waiting: list[Crop] = field(default_factory=list)
-    scores: list[FaceScore] = field(default_factory=list)
     frames_done: int = 0
 
 
@@ -85,7 +88,7 @@ class Pipeline:
     """Analyses files, one after the other. Not safe to share between threads.
 
     Memory is bounded by ``frames`` times ``max_faces`` crops of the network's input size, whatever the length of
-    the media.
+    the media. A thorough run keeps the crops that an :class:`Album` keeps, and figures of every face.
     """
 
     def __init__(
@@ -109,20 +112,29 @@ class Pipeline:
         self._limits = limits or Limits()
         self._open = opener
 
-    def run(self, path: Path, on_event: Listener = ignore, *, challenger: Challenger | None = None) -> AnalysisResult:
+    def run(
+        self,
+        path: Path,
+        on_event: Listener = ignore,
+        *,
+        challenger: Challenger | None = None,
+        mode: Mode = Mode.STANDARD,
+    ) -> AnalysisResult:
         """Analyse one file.
 
         Args:
             path: a video or an image.
             on_event: told of progress and of new scores; may raise ``Cancelled`` to stop the run.
-            challenger: shown every face that is found.
+            challenger: shown every face that is found. It keeps all their crops: not for a thorough run.
+            mode: how closely a video is looked at.
 
         Raises:
             EngineError: the file cannot be analysed; code and message say why.
             MemoryError: there is not enough of it for this file.
         """
         try:
-            return self._analyse(path, _Run(on_event, challenger))
+            album = Album(MOST_PICTURES if mode is Mode.THOROUGH else None)
+            return self._analyse(path, _Run(on_event, mode, album, challenger))
         except cv2.error as error:
             if error.code == cv2.Error.StsNoMem:  # OpenCV's own word for it
                 raise MemoryError(error.err) from error
@@ -131,14 +143,14 @@ class Pipeline:
     def _analyse(self, path: Path, run: _Run) -> AnalysisResult:
         with run.watch("total"):
             with run.watch("probe"):
-                media = self._open(path, limits=self._limits, waiting=lambda: run.listener(Waiting()))
+                media = self._open(path, limits=self._limits, waiting=lambda: run.listener(Waiting()), mode=run.mode)
             with media:
                 run.kind = media.info.kind
                 self._score_media(media, run)
                 with run.watch("aggregate"):
-                    tracks = judge_tracks(run.scores, media.info, self.spec)
+                    tracks = judge_tracks(run.album.scores, media.info, self.spec)
                     verdict, score, reasons = aggregation.judge_file(tracks)
-        flagged = {s.time for s in run.scores if s.flagged}
+        flagged = {s.time for s in run.album.scores if s.flagged}
         return AnalysisResult(
             media=media.info,
             verdict=verdict,
@@ -152,10 +164,11 @@ class Pipeline:
         )
 
     def _score_media(self, media: Media, run: _Run) -> None:
-        total = sample_count(media.info, self._frames)
+        count = frames_wanted(run.mode, self._frames, media.info.duration)
+        total = sample_count(media.info, count)
         run.listener(Progress(Stage.PROBING, 0, total))
         search, tracker = FaceSearch(self._face_detector), FaceTracker()
-        frames = media.sample(self._frames)
+        frames = media.sample(count, exact=run.mode is Mode.THOROUGH)
         while True:
             with run.watch("decode"):
                 frame = next(frames, None)
@@ -164,7 +177,7 @@ class Pipeline:
             self._find_faces(frame, search, tracker, run)
             run.frames_done += 1
             # The first ones at once: somebody is watching.
-            if len(run.waiting) >= (self._batch_size if run.scores else 1):
+            if len(run.waiting) >= (self._batch_size if run.album.scores else 1):
                 self._score_waiting(run)
             run.listener(Progress(Stage.SCORING, run.frames_done, max(total, run.frames_done)))
         self._score_waiting(run)
@@ -173,7 +186,7 @@ class Pipeline:
     def _find_faces(self, frame: Frame, search: FaceSearch, tracker: FaceTracker, run: _Run) -> None:
         with run.watch("faces"):
             scene = scene_of(frame.image)
-            faces = search.find(frame.image, scene)[: self._max_faces]
+            faces = search.find(frame.image, frame.time, scene)[: self._max_faces]
             tracked = tracker.update(frame.index, frame.time, frame.image, faces, scene)
         with run.watch("crop"):
             run.waiting += [cut(self.spec, frame, track, face) for track, face in tracked]
@@ -186,7 +199,7 @@ class Pipeline:
         crops, run.waiting = run.waiting, []
         with run.watch("classify"):
             new = score_crops(self.spec, self._classifier, crops, run.kind)
-        run.scores += new
+        run.album.add(new)
         # One point a frame: the worst of the faces that count.
         worst: dict[float, float] = {}
         for s in new:

@@ -12,19 +12,27 @@ the plan spends a budget:
   work;
 * if this would leave a third of the video unseen, because it has hardly a keyframe, the budget is
   widened once, and only once: the work stays bounded whatever the file says.
+
+A thorough look has no such budget: every wanted time is reached exactly, and nearly everything is decoded. What bounds
+it is the number of frames and the time that its caller gives it.
 """
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import TypeVar
 
-DECODE_BUDGET = 320  # frames decoded for one call of sample(); about a second at 1080p on two cores
+from detection.engine.types import Mode
+
+DECODE_BUDGET = 480  # frames decoded for one call of sample(); about 1-2 s at 1080p on two cores
 SPARSE_BUDGET = 8 * DECODE_BUDGET  # the same for a video with hardly a keyframe
 WIDEST_BLIND_STRETCH = 1 / 3  # of the video
+# Of one call of sample(). An hour at a frame a second: it bounds what is stored and shown, and the time that it takes.
+MOST_FRAMES = 3600
 
 T = TypeVar("T")
 
@@ -69,9 +77,25 @@ class Run:
     packets: int
 
 
-def plan(timeline: Timeline, count: int) -> list[Run]:
-    """Spread ``count`` samples evenly over ``timeline`` within the decode budget."""
+def frames_wanted(mode: Mode, standard: int, seconds: float | None) -> int:
+    """How many frames of a video a mode looks at.
+
+    A thorough look takes at least one for each second and twice as many as a standard one, which takes ``standard``.
+    It stops at ``MOST_FRAMES``: of more than an hour they lie further apart.
+
+    Args:
+        seconds: the video's length; None if nobody knows.
+    """
+    if mode is Mode.STANDARD:
+        return standard
+    return min(MOST_FRAMES, max(2 * standard, math.ceil(seconds or 0)))
+
+
+def plan(timeline: Timeline, count: int, *, exact: bool = False) -> list[Run]:
+    """Spread ``count`` samples evenly over ``timeline``: within the decode budget, or ``exact`` at any cost."""
     targets = _targets(timeline, count)
+    if exact:
+        return _runs(timeline, targets, math.inf)
     runs = _runs(timeline, targets, DECODE_BUDGET / count)
     times = [time for run in runs for time in run.wanted]
     adrift = max(abs(time - target) for time, target in zip(times, targets, strict=True))

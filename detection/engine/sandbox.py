@@ -23,7 +23,7 @@ import sys
 import time
 import weakref
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Final, Self, TypeVar
@@ -33,8 +33,8 @@ import numpy as np
 from detection.engine import wire
 from detection.engine.errors import EngineError, ErrorCode, MediaError, gettext_noop
 from detection.engine.formats import FORMATS
-from detection.engine.media import Limits, Media, open_media, open_source
-from detection.engine.types import Frame, MediaInfo, MediaKind
+from detection.engine.media import Limits, Media, check_count, open_media, open_source
+from detection.engine.types import Frame, MediaInfo, MediaKind, Mode
 
 logger = logging.getLogger(__name__)
 
@@ -78,11 +78,14 @@ class Sandbox:
         if not _SUPPORTED:
             logger.warning("This platform has no processes to decode media in: files are opened by the worker itself.")
 
-    def __call__(self, path: Path, *, limits: Limits, waiting: Callable[[], None] = wire.nothing) -> Media:
+    def __call__(
+        self, path: Path, *, limits: Limits, waiting: Callable[[], None] = wire.nothing, mode: Mode = Mode.STANDARD
+    ) -> Media:
         """Open a file as :func:`open_media` does, which see.
 
         Args:
             waiting: called about twice a second while the decoder is waited for; may raise to stop it.
+            mode: how closely it will be looked at: a thorough look may take longer.
 
         Raises:
             MediaError: also when the file broke its decoder.
@@ -91,11 +94,14 @@ class Sandbox:
         """
         if not _SUPPORTED:
             return open_media(path, limits=limits)
-        request = {"limits": asdict(limits), "bounds": asdict(self._bounds)}
-        return SandboxedMedia(lambda: self._decode(request, path, waiting), limits)
+        bounds = self._bounds
+        if mode is Mode.THOROUGH:
+            bounds = replace(bounds, seconds=bounds.thorough_seconds)
+        return SandboxedMedia(lambda: self._decode(path, limits, bounds, waiting), limits)
 
-    def _decode(self, request: dict[str, Any], path: Path, waiting: Callable[[], None]) -> _Decoder:
+    def _decode(self, path: Path, limits: Limits, bounds: wire.Bounds, waiting: Callable[[], None]) -> _Decoder:
         """A new process that reads the file; from a new host if the old one is gone."""
+        request = {"limits": asdict(limits), "bounds": asdict(bounds)}
         # Opened anew each time: descriptors that are handed on share their position in the file.
         with open_source(path) as file:
             host = self._living_host()
@@ -104,7 +110,7 @@ class Sandbox:
             except (BrokenPipeError, ConnectionResetError):  # it died in this very moment
                 host = self._living_host()
                 near, leash = host.decode(request, file, waiting)
-        return _Decoder(near, leash, self._bounds.seconds, waiting, host.end)
+        return _Decoder(near, leash, bounds.seconds, waiting, host.end)
 
     def _living_host(self) -> _Host:
         if self._host is None or not self._host.is_alive():
@@ -311,16 +317,15 @@ class SandboxedMedia:
             self.close()
             raise
 
-    def sample(self, count: int) -> Iterator[Frame]:
+    def sample(self, count: int, *, exact: bool = False) -> Iterator[Frame]:
         """See :class:`detection.engine.media.Media`."""
-        if count < 1:
-            raise ValueError(f"cannot sample {count} frames")
+        check_count(count)
         if self._closed:
             raise ValueError("the media is closed")
         if self._asked:
             self._begin_again()
         self._asked = True
-        self._decoder.ask({"sample": count})
+        self._decoder.ask({"sample": count, "exact": exact})
         last = -1.0
         for _ in range(count):
             message = self._decoder.answer()

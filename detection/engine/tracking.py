@@ -146,7 +146,8 @@ NOTHING_IN_COMMON = 1.0
 
 def scene_of(image: RGBImage) -> FloatArray:
     """A thumbnail of the whole picture with mean 0 and variance 1, so that means are correlations."""
-    thumbnail = cv2.resize(image, (24, 24), interpolation=cv2.INTER_AREA)
+    step = max(1, min(image.shape[:2]) // 480)  # means of every pixel of a large picture would take a while
+    thumbnail = cv2.resize(np.ascontiguousarray(image[::step, ::step]), (24, 24), interpolation=cv2.INTER_AREA)
     grey = cv2.cvtColor(thumbnail, cv2.COLOR_RGB2GRAY).astype(np.float32)
     deviation = float(grey.std())
     if deviation < 1:  # one plain colour is like another one

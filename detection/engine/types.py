@@ -27,6 +27,13 @@ class MediaKind(StrEnum):
     IMAGE = "image"
 
 
+class Mode(StrEnum):
+    """How closely a video is looked at; see :func:`detection.engine.sampling.frames_wanted`. Pictures have but one."""
+
+    STANDARD = "standard"
+    THOROUGH = "thorough"
+
+
 class Verdict(StrEnum):
     """What an analysis concluded. ``AUTHENTIC`` means "no signs of manipulation found"."""
 
@@ -153,7 +160,8 @@ class FaceScore:
 
     ``evidence`` has shape (h, w), float32: the network's own map whose mean is ``logit``;
     positive cells argue for manipulation; None where a network has none. ``crop`` is the picture that the network saw,
-    ``crop_box`` where it lies in the frame (it may reach over the picture's edge).
+    ``crop_box`` where it lies in the frame (it may reach over the picture's edge). Of most faces of a thorough run
+    neither map nor crop is kept; see :mod:`detection.engine.album`.
     """
 
     track: int
@@ -167,7 +175,7 @@ class FaceScore:
     score: float
     flagged: bool
     evidence: FloatArray | None = field(repr=False)
-    crop: RGBImage = field(repr=False)
+    crop: RGBImage | None = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

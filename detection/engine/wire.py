@@ -30,10 +30,12 @@ class Bounds:
     Attributes:
         memory: bytes of address space, libraries included.
         seconds: of processor time, and as many of waiting for the next picture, added up.
+        thorough_seconds: the same for a thorough look, which decodes nearly everything.
     """
 
     memory: int = 3 << 30
     seconds: int = 600
+    thorough_seconds: int = 7200
 
 
 def nothing() -> None:

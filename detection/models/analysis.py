@@ -16,7 +16,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.staff import lacks_second_factor
 from detection.engine.errors import ErrorCode
-from detection.engine.types import MediaKind, Stage, Verdict
+from detection.engine.types import MediaKind, Mode, Stage, Verdict
 from detection.models.retention import DeletionReason
 
 REVIEW = "detection.review_analysis"  # the permission to judge what is somebody else's
@@ -25,6 +25,8 @@ REVIEW = "detection.review_analysis"  # the permission to judge what is somebody
 LABELS: dict[str, Promise] = {
     MediaKind.VIDEO: _("video"),
     MediaKind.IMAGE: _("image"),
+    Mode.STANDARD: _("standard"),
+    Mode.THOROUGH: _("thorough"),
     Stage.PROBING: _("probing"),
     Stage.SCORING: _("scoring"),
     Stage.EXPLAINING: _("explaining"),
@@ -45,7 +47,7 @@ LABELS: dict[str, Promise] = {
 }
 
 
-def choices(words: type[MediaKind | Stage | Verdict | ErrorCode]) -> list[tuple[str, Promise]]:
+def choices(words: type[MediaKind | Mode | Stage | Verdict | ErrorCode]) -> list[tuple[str, Promise]]:
     """The engine's vocabulary for a CharField."""
     return [(word.value, LABELS[word]) for word in words]
 
@@ -174,6 +176,14 @@ class Analysis(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     upload = models.ForeignKey(Upload, on_delete=models.CASCADE, related_name="analyses", verbose_name=_("upload"))
     status = models.CharField(_("status"), max_length=10, choices=Status, default=Status.QUEUED, db_index=True)
+    # Of a video. db_default: a server of the version before, which does not know it, can go on until it is restarted.
+    mode = models.CharField(
+        _("mode"),
+        max_length=10,
+        choices=choices(Mode),
+        default=Mode.STANDARD.value,
+        db_default=Mode.STANDARD.value,
+    )
 
     # Work: who does it, since when, how often it was tried.
     claim_token = models.UUIDField(_("claim token"), null=True, editable=False)

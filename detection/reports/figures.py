@@ -64,6 +64,13 @@ def people(result: dict[str, Any]) -> list[dict[str, Any]]:
     return [{**track, "person": number} for number, track in enumerate(result["tracks"], start=1)]
 
 
+def crowd(tracks: list[dict[str, Any]], few: int) -> list[dict[str, Any]]:
+    """``people`` as they are, or if they are more than a ``few`` those with the highest scores first."""
+    if len(tracks) <= few:
+        return tracks
+    return sorted(tracks, key=lambda track: -1.0 if track["score"] is None else track["score"], reverse=True)
+
+
 def worst_first(result: dict[str, Any]) -> list[dict[str, Any]]:
     """Flagged faces of a result, highest score first, each with its frame's time and index."""
     person = {track["id"]: number for number, track in enumerate(result["tracks"], start=1)}

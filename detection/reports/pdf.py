@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from functools import cache
-from itertools import islice
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,8 @@ TONES: dict[str, Colour] = {
 }
 LANE = 20.0  # height of one person's curve
 MOST_LANES = 8
+MOST_POINTS = 600  # of one curve: one for each third of a millimetre
+MOST_PEOPLE = 100  # the JSON has all
 MOST_PICTURES = 12
 MOST_ROWS = 200  # flagged faces in the table; the JSON has all
 
@@ -52,7 +54,7 @@ def report_pdf(analysis: Analysis) -> bytes:
         _worth(document, payload["result"])
     else:
         _failure(document, payload["error"] or {})
-    _record(document, payload)
+    _record(document, analysis, payload)
     if payload["result"]:
         _people(document, analysis, payload)
         _gallery(document, analysis, payload)
@@ -209,7 +211,7 @@ def _failure(document: Document, error: Json) -> None:
     document.facts([(_("Error code"), error.get("code", "–"))])
 
 
-def _record(document: Document, payload: Json) -> None:
+def _record(document: Document, analysis: Analysis, payload: Json) -> None:
     media, result = payload["media"], payload["result"]
     document.heading(_("For the record"))
     rows: list[tuple[str, object]] = [
@@ -231,7 +233,7 @@ def _record(document: Document, payload: Json) -> None:
     if result:
         model = result["model"]
         rows += [(_("Model"), f"{model['name']} {model['version']}"), (_("Model SHA-256"), model["sha256"])]
-        rows.append((_("Frames examined"), result["total_frames"]))
+        rows.append((_("Frames examined"), words.examined(analysis) or result["total_frames"]))
         rows.append((_("Frames flagged"), result["deepfake_frames"]))
     rows.append((_("Report by"), f"Veriframe {settings.VERSION}"))
     document.facts(rows)
@@ -248,11 +250,14 @@ def _people(document: Document, analysis: Analysis, payload: Json) -> None:
     if not tracks:
         return
     document.heading(_("People") if media["kind"] == "video" else _("Faces"), needs=45)
-    for track in tracks:
+    for place, track in enumerate(figures.crowd(tracks, MOST_PEOPLE)[:MOST_PEOPLE]):
         _person(document, analysis, track, is_video=media["kind"] == "video")
-        if media["kind"] == "video" and track["person"] <= MOST_LANES:
+        if media["kind"] == "video" and place < MOST_LANES:
             _lane(document, payload, track)
         document.ln(3)
+    if len(tracks) > MOST_PEOPLE:
+        rest = _("%(number)d more are in the JSON report.") % {"number": len(tracks) - MOST_PEOPLE}
+        document.paragraph(rest, 9, colour=SOFT)
 
 
 def _person(document: Document, analysis: Analysis, track: Json, *, is_video: bool) -> None:
@@ -288,6 +293,9 @@ def _lane(document: Document, payload: Json, track: Json) -> None:
         return
     top = document.get_y() + 1
     span = max(payload["media"]["duration"] or 0, points[-1][0]) or 1
+    if len(points) > MOST_POINTS:  # the worst one of each place: more would lie upon each other
+        by_place = groupby(points, lambda point: int(MOST_POINTS * point[0] / span))
+        points = [max(near, key=lambda point: point[1]["score"]) for _place, near in by_place]
     document.set_draw_color(*LINE)
     document.rect(MARGIN, top, WIDTH, LANE)
     document.line(MARGIN, top + LANE * 2 / 3, MARGIN + WIDTH, top + LANE * 2 / 3)

@@ -30,6 +30,7 @@ COLUMNS = (
     "model_sha256",
     "model_verdict",
     "reviewed",
+    "mode",
 )
 # A spreadsheet takes a cell that begins like this for a formula, and file names come from strangers
 # (OWASP, "CSV injection").
@@ -77,4 +78,5 @@ def _cells(analysis: Analysis) -> tuple[object, ...]:
         analysis.model_sha256,
         analysis.verdict,
         analysis.reviewed_at.isoformat(timespec="seconds") if analysis.reviewed_at else "",
+        analysis.mode,
     )

@@ -11,13 +11,14 @@ from typing import Any
 
 from django.conf import settings
 from django.utils.functional import Promise
-from django.utils.translation import get_language, gettext, override
+from django.utils.translation import get_language, gettext, ngettext, override
 from django.utils.translation import gettext_lazy as _
 
 from detection.engine import aggregation
 from detection.engine.errors import ErrorCode
-from detection.engine.types import ReasonCode, Verdict
+from detection.engine.types import MediaKind, Mode, ReasonCode, Verdict
 from detection.models import Analysis, Decision, Dispute
+from detection.reports import figures
 
 Status = Analysis.Status
 
@@ -41,6 +42,7 @@ STATUS_WORDS: dict[str, Promise] = {
     Status.CANCELLED: _("Cancelled"),
 }
 KIND_WORDS: dict[str, Promise] = {"video": _("Video"), "image": _("Image")}
+MODE_WORDS: dict[str, Promise] = {Mode.STANDARD: _("Standard"), Mode.THOROUGH: _("Thorough")}
 # What reviewers say: people see a manipulation or do not, so there is no "some signs".
 HUMAN_WORDS: dict[str, Promise] = {
     Verdict.MANIPULATED: _("Manipulated"),
@@ -90,6 +92,26 @@ def statement(analysis: Analysis) -> str:
     if analysis.verdict and analysis.reviewed_verdict:
         return human_word(analysis.reviewed_verdict)
     return verdict_word(analysis.verdict) if analysis.verdict else ""
+
+
+def examined(analysis: Analysis) -> str:
+    """How closely a video was looked at, or will be: "Thorough: 600 frames". Empty for a picture.
+
+    Where a thorough look had to take less than a frame a second, it says so.
+    """
+    if analysis.upload.kind != MediaKind.VIDEO:
+        return ""
+    mode, frames = str(MODE_WORDS[analysis.mode]), analysis.total_frames
+    if not frames:
+        return mode
+    said = ngettext("%(mode)s: %(frames)d frame", "%(mode)s: %(frames)d frames", frames) % {
+        "mode": mode,
+        "frames": frames,
+    }
+    pause = (analysis.upload.duration or 0) / frames
+    if analysis.mode == Mode.THOROUGH and round(pause, 1) > 1:
+        said += gettext(", one every %(seconds)s s") % {"seconds": figures.decimals(pause, 1)}
+    return said
 
 
 def human_word(verdict: str) -> str:

@@ -27,7 +27,8 @@ from detection.engine.faces import BlazeFaceDetector, FaceDetector, YuNetDetecto
 from detection.engine.factory import FaceDetectorName
 from detection.engine.media import open_media
 from detection.engine.preprocessing import crop_box, face_scale
-from detection.engine.tracking import FaceTracker
+from detection.engine.search import FaceSearch
+from detection.engine.tracking import FaceTracker, scene_of
 from detection.engine.types import Box, Face, FloatArray, Frame, RGBImage
 from detection.training.layouts import Medium, read_layout
 
@@ -216,12 +217,14 @@ def _cut_faces(medium: Medium, output: Path, detector: FaceDetector, options: Op
 
 def _crops(frames: Iterator[Frame], detector: FaceDetector, options: Options) -> tuple[list[_Crop], int]:
     """Every face of every frame, and how many frames there were. Frames are dropped as soon as they are cut."""
-    tracker = FaceTracker()
+    search, tracker = FaceSearch(detector), FaceTracker()  # as when serving
     crops: list[_Crop] = []
     count = 0
     for frame in frames:
         count += 1
-        faces = tracker.update(frame.index, frame.time, frame.image, detector.detect(frame.image))
+        scene = scene_of(frame.image)
+        found = search.find(frame.image, frame.time, scene)
+        faces = tracker.update(frame.index, frame.time, frame.image, found, scene)
         crops += [crop for track, face in faces if (crop := _cut(frame, track, face, options)) is not None]
     return crops, count
 

@@ -4,6 +4,7 @@ import { text } from "./texts.js";
 
 const HEIGHT = 144; // px, as in the stylesheet
 const EDGE = 12; // px of air around the curve
+const MOST_DOTS = 300; // more would touch each other, and are drawn anew with every score
 
 /** The scores of a running analysis, growing point by point. */
 export class LiveCurve {
@@ -33,6 +34,7 @@ export class LiveCurve {
     set(this.svg, { viewBox: `0 0 ${width} ${HEIGHT}`, "aria-label": this.label() });
     for (const level of [0, 0.5, 1]) draw("path", { class: "lane-line", d: `M${EDGE} ${y(level)}H${width - EDGE}` }, this.svg);
     draw("path", { class: "curve", d: linePath(highestAtEachTime(this.points).map(([t, s]) => [x(t), y(s)])) }, this.svg);
+    if (this.points.length > MOST_DOTS) return;
     for (const [time, value] of this.points) draw("circle", { class: "dot", cx: x(time), cy: y(value), r: 3.5 }, this.svg);
   }
 

@@ -7,6 +7,7 @@ const NAME = 30; // px for a lane's name
 const CHART = 52; // px for its curve
 const AXIS = 26; // px for the times
 const REACH = 14; // px around a point that still mean the point
+const MOST_LANES = 24; // as templates/detection/parts/player.html says
 
 /** Scores over time, one lane per person, under the player. A slider for the keyboard. */
 export class Timeline {
@@ -35,9 +36,11 @@ export class Timeline {
     this.redraw();
   }
 
-  /** A lane for everybody who has scores and is not switched off. */
+  /** A lane for everybody who has scores and is not switched off; in a crowd for those with the highest scores. */
   chooseLanes() {
-    this.lanes = this.samples.tracks.filter((track) => track.samples.length && this.samples.isShown(track));
+    const shown = this.samples.tracks.filter((track) => track.samples.length && this.samples.isShown(track));
+    const worst = new Set([...shown].sort((a, b) => (b.score ?? -1) - (a.score ?? -1)).slice(0, MOST_LANES));
+    this.lanes = shown.filter((track) => worst.has(track));
     this.element.hidden = !this.lanes.length;
   }
 
@@ -57,6 +60,7 @@ export class Timeline {
     this.svg.replaceChildren();
     set(this.svg, { viewBox: `0 0 ${this.width} ${height}`, height });
     this.radius = Math.max(1.5, Math.min(4, (0.3 * this.width) / this.samples.times.length)); // many points: small ones
+    this.isDense = this.width < 3 * this.samples.times.length; // dots would cover the line
     this.lanes.forEach((track, lane) => this.drawLane(track, lane));
     this.drawAxis(height);
     this.ring = draw("circle", { class: "selected-ring", r: 8, visibility: "hidden" }, this.svg);
@@ -84,6 +88,7 @@ export class Timeline {
     const points = track.samples.map((sample) => [this.x(sample.time), this.y(lane, this.samples.level(sample.score))]);
     draw("path", { class: "curve", d: linePath(points) }, this.svg);
     track.samples.forEach((sample, i) => {
+      if (this.isDense && !sample.flagged) return;
       draw("circle", { class: `dot dot-${sample.band}`, cx: points[i][0], cy: points[i][1], r: this.radius }, this.svg);
     });
   }

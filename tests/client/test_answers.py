@@ -58,6 +58,16 @@ def test_a_file_is_sent_whole_with_token_and_key_and_progress(picture):
     assert sent[-1] == (200_002, 200_002)
 
 
+def test_a_closer_look_is_asked_for_with_the_file_and_with_a_new_run(picture):
+    with receiving(TAKEN, TAKEN, TAKEN) as server, client_of(server) as client:
+        client.upload(picture, mode="thorough")
+        client.retry(ID, mode="thorough")
+        client.retry(ID)
+    sent, again, plain = server.received
+    assert b'name="mode"' in sent.body
+    assert (again.body, plain.body) == (b'{"mode":"thorough"}', b"")
+
+
 def test_a_server_that_asks_for_patience_is_asked_again_with_the_same_file_and_key(picture):
     waits: list[float] = []
     busy = problem(429, "too_many_requests", Retry_After="0")

@@ -119,3 +119,17 @@ def test_cookies_are_for_this_host_and_https_alone(seen: dict):
         "SESSION_COOKIE_SAMESITE": "Lax",
         "DEBUG": False,
     }
+
+
+def test_a_websocket_on_which_nothing_happens_stays_open():
+    """A consumer's call to Redis lasts so long when there is no news: the connection must have more patience."""
+    program = """
+import django
+django.setup()
+from channels.layers import get_channel_layer
+layer = get_channel_layer()
+(host,) = layer.hosts
+print(layer.brpop_timeout < host["socket_timeout"])
+"""
+    done = run("-c", program, DJANGO_SETTINGS_MODULE="config.settings")
+    assert done.stdout.strip() == "True", done.stderr

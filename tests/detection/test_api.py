@@ -22,6 +22,7 @@ def test_submitting(owner_client: Client, owner: User):
         "id",
         "external_id",
         "status",
+        "mode",
         "waits_for",
         "sha256",
         "eta_seconds",

@@ -82,6 +82,7 @@ def test_a_program_gets_202_and_where_to_follow(owner_client: Client):
         "id": str(analysis.pk),
         "external_id": "",
         "status": "queued",
+        "mode": "standard",
         "waits_for": "queue",  # nothing is sent before the transaction that this test is in has ended
         "eta_seconds": None,
         "reused": False,

@@ -70,6 +70,16 @@ def test_every_picture_that_the_report_names_is_there(stored: Callable[[], list[
     }
 
 
+def test_what_explaining_and_storing_took_stands_beside_the_engines_stages():
+    analysis = factories.make_analysis()
+    runner.run(analysis.pk, engine=FakePipeline())
+    timings = reload(analysis).timings
+    assert set(timings) == {"explain", "store", "total"}
+    assert timings["total"] == 0.1  # the engine's own
+    assert timings["explain"] > 0
+    assert timings["store"] > 0
+
+
 def test_those_who_watch_hear_everything_once_and_the_end_last(published: list[dict], monkeypatch):
     monkeypatch.setattr(runner, "WRITE_EVERY", 0.0)
     analysis = factories.make_analysis()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from django.core.management import CommandError, call_command
 from dramatiq.common import q_name
 
 from detection import runner, services, tasks
-from detection.engine.types import AnalysisResult, Event
+from detection.engine.types import AnalysisResult
 from detection.management.commands.serve import EmbeddedWorker
 from detection.models import Analysis
 from detection.workers import SETS
@@ -45,11 +44,11 @@ class Gated(FakePipeline):
         self.video = video
         self.begun, self.open = threading.Event(), threading.Event()
 
-    def run(self, path: Path, on_event: Callable[[Event], None], challenger: Any = None) -> AnalysisResult:
+    def run(self, path: Path, *args: Any, **kwargs: Any) -> AnalysisResult:
         if path == self.video:
             self.begun.set()
             assert self.open.wait(PATIENCE)
-        return super().run(path, on_event, challenger)
+        return super().run(path, *args, **kwargs)
 
 
 @pytest.mark.django_db(transaction=True)

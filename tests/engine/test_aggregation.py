@@ -62,6 +62,14 @@ class TestTrack:
     def test_seven_frames_in_a_row_are_not_enough(self):
         assert track_of([-5.0] * 16 + [1.5] * 7 + [-5.0] * 9).verdict is Verdict.AUTHENTIC
 
+    @pytest.mark.parametrize("times", [1, 2, 20])
+    def test_of_more_frames_a_stretch_must_be_longer(self, times):
+        logits = [[-5.0] * 16, [4.0] * 8, [-5.0] * 8]
+        partial = track_of([logit for part in logits for logit in part * times])
+        assert partial.score == pytest.approx(aggregation.calibrate(4.0, POINT))
+        shorter = [[-5.0] * 16, [1.5] * 7, [-5.0] * 9]
+        assert track_of([logit for part in shorter for logit in part * times]).verdict is Verdict.AUTHENTIC
+
     def test_a_stretch_below_the_alarm_changes_nothing(self):
         # 1.0 is a score of 0.73: suspicious, but no alarm.
         logits = [-2.0] * 16 + [1.0] * 8 + [-2.0] * 8

@@ -49,6 +49,17 @@ def test_json_gives_one_object_a_line_in_the_order_of_the_files(shared_data, not
     assert bad["error"]["message"]
 
 
+def test_a_thorough_look_takes_twice_as_many_frames(shared_data):
+    clip = shared_data / "clips/val/real/035.mp4"
+    (line,) = run(clip, "--json", "--frames", "6", "--mode", "thorough").stdout.splitlines()
+    assert json.loads(line)["total_frames"] >= 12
+
+
+@pytest.mark.parametrize("frames", ["0", "3601"])
+def test_a_number_of_frames_that_makes_no_sense(not_a_video, frames):
+    assert "must be at" in run(not_a_video, "--frames", frames, code=2).stderr
+
+
 def test_text_is_for_people_and_progress_goes_to_stderr(shared_data):
     done = run(shared_data / "clips/val/faceswap/035_036.mp4", "--frames", "8")
     for word in ("score", "face 0", "flagged", "timings", find_model().name):

@@ -39,9 +39,11 @@ def test_two_things_are_done_at_the_same_time() -> None:
     Team([None, None], lambda _worker, _item: both.wait(60)).do([1, 2])
 
 
-def test_one_thing_needs_no_thread() -> None:
-    [name] = Team([None, None], lambda _worker, _item: threading.current_thread().name).do([1])
-    assert name == threading.current_thread().name
+@pytest.mark.parametrize("size", [1, 2])
+def test_nothing_is_done_in_the_thread_that_asks(size: int) -> None:
+    """Into which a time limit may be raised while a worker is in its hands."""
+    [name] = Team([None] * size, lambda _worker, _item: threading.current_thread().name).do([1])
+    assert name != threading.current_thread().name
 
 
 def test_what_fails_is_raised_and_the_team_goes_on() -> None:

@@ -12,7 +12,7 @@ from detection.engine.classifier import Prediction
 from detection.engine.errors import EngineError, ErrorCode
 from detection.engine.factory import EngineConfig, build_pipeline
 from detection.engine.pipeline import Pipeline
-from detection.engine.types import Box, Face, MediaKind, Progress, ReasonCode, Scored, Stage, Verdict
+from detection.engine.types import Box, Face, MediaKind, Mode, Progress, ReasonCode, Scored, Stage, Verdict
 from tests import clips
 from tests.engine.builders import SPEC
 
@@ -45,6 +45,18 @@ class ScriptedClassifier:
     def predict(self, crops):
         self.batches.append(len(crops))
         logits = np.full(len(crops), self.logit, np.float32)
+        return Prediction(logits, np.tile(logits[:, None, None], (1, 2, 2)))
+
+
+class RisingClassifier:
+    """Finds each crop a little worse than the one before."""
+
+    def __init__(self) -> None:
+        self.logit = -5.0
+
+    def predict(self, crops):
+        logits = self.logit + np.arange(1, len(crops) + 1, dtype=np.float32) / 100
+        self.logit = float(logits[-1])
         return Prediction(logits, np.tile(logits[:, None, None], (1, 2, 2)))
 
 
@@ -133,6 +145,42 @@ class TestScripted:
             machine.run(bad)
         assert caught.value.code is ErrorCode.UNREADABLE_MEDIA
         assert machine.run(photo).verdict is Verdict.MANIPULATED
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory):
+    """A hundred seconds in which nobody moves, with two keyframes."""
+    still = texture()
+    path = tmp_path_factory.mktemp("thorough") / "film.mp4"
+    return clips.video(path, frames=200, rate=2, size=(320, 256), keyint=100, paint=lambda index: still)
+
+
+class TestThorough:
+    def test_every_second_is_scored_and_most_faces_lose_their_pictures(self, film, monkeypatch):
+        monkeypatch.setattr("detection.engine.pipeline.MOST_PICTURES", 5)
+        machine = pipeline(ScriptedFaces(0, 150), RisingClassifier())
+        result = machine.run(film, mode=Mode.THOROUGH)
+        assert result.total_frames == 100
+        first, second = (track.scores for track in result.tracks)
+        assert [score.index for score in first] == list(range(1, 200, 2))
+        pictured = [score for score in (*first, *second) if score.crop is not None]
+        assert all(score.evidence is not None for score in pictured)
+        worst = sorted((*first, *second), key=lambda score: -score.score)[:5]
+        assert all(score in pictured for score in worst)
+        assert len(pictured) <= 5 + 2, "the worst, and one of each person"
+        assert {score.track for score in pictured} == {0, 1}
+
+    def test_a_usual_look_keeps_all(self, film, monkeypatch):
+        monkeypatch.setattr("detection.engine.pipeline.MOST_PICTURES", 5)
+        (track,) = pipeline(ScriptedFaces(0), RisingClassifier()).run(film).tracks
+        assert len(track.scores) == 32
+        assert all(score.crop is not None and score.evidence is not None for score in track.scores)
+
+    def test_to_a_picture_it_makes_no_difference(self, photo):
+        machine = pipeline(ScriptedFaces(0, 300), ScriptedClassifier(5.0))
+        usual, thorough = machine.run(photo), machine.run(photo, mode=Mode.THOROUGH)
+        assert (usual.score, usual.total_frames) == (thorough.score, thorough.total_frames)
+        assert all(score.crop is not None for track in thorough.tracks for score in track.scores)
 
 
 def texture(index: int = 0) -> np.ndarray:

@@ -6,7 +6,16 @@ from itertools import pairwise
 
 import pytest
 
-from detection.engine.sampling import DECODE_BUDGET, SPARSE_BUDGET, Timeline, nearest, plan
+from detection.engine.sampling import (
+    DECODE_BUDGET,
+    MOST_FRAMES,
+    SPARSE_BUDGET,
+    Timeline,
+    frames_wanted,
+    nearest,
+    plan,
+)
+from detection.engine.types import Mode
 
 
 def timeline(frames: int, keyint: int, start: int = 0, tick: int = 512, delay: int = 0) -> Timeline:
@@ -63,6 +72,27 @@ def test_the_work_is_bounded_and_the_samples_spread(seconds: int, keyint: int, c
     if not is_sparse:
         slots = [(i + 0.5) * (line.end - line.start) / count for i in range(count)]
         assert max(abs(a - b) for a, b in zip(wanted, slots, strict=True)) <= (keyint + 1) * 512
+
+
+@pytest.mark.parametrize(
+    ("seconds", "frames"),
+    [(None, 64), (0.5, 64), (64, 64), (64.1, 65), (600, 600), (3600, 3600), (3601, 3600), (4 * 3600, MOST_FRAMES)],
+)
+def test_a_thorough_look_takes_a_frame_a_second_twice_the_usual_at_least_and_an_hour_s_at_most(seconds, frames) -> None:
+    assert frames_wanted(Mode.THOROUGH, 32, seconds) == frames
+    assert frames_wanted(Mode.STANDARD, 32, seconds) == 32
+
+
+@pytest.mark.parametrize("seconds", [17, 90.4, 600, 3600])
+@pytest.mark.parametrize("keyint", [12, 250, 10_000_000])
+def test_a_thorough_look_lies_where_it_was_asked_for(seconds: float, keyint: int) -> None:
+    line = timeline(round(seconds * 30), keyint, delay=1024)
+    count = frames_wanted(Mode.THOROUGH, 32, seconds)
+    wanted = [time for run in plan(line, count, exact=True) for time in run.wanted]
+
+    slot = line.frames / count * 512
+    assert wanted == pytest.approx([max(0, (i + 0.5) * slot - 256) for i in range(count)])
+    assert slot <= 30 * 512, "no second without a frame"
 
 
 def test_a_far_keyframe_alone_is_taken_itself() -> None:

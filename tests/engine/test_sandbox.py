@@ -24,8 +24,9 @@ from detection.engine import sandbox as module
 from detection.engine.errors import Cancelled, EngineError, ErrorCode, MediaError
 from detection.engine.media import Limits, open_media
 from detection.engine.pixels import check_memory
+from detection.engine.sampling import MOST_FRAMES
 from detection.engine.sandbox import Sandbox, SandboxedMedia
-from detection.engine.types import Frame, MediaInfo
+from detection.engine.types import Frame, MediaInfo, Mode
 from detection.engine.wire import Bounds
 from tests import clips
 from tests.conftest import lacking
@@ -74,9 +75,9 @@ def decoder_of(sandbox: Sandbox) -> int:
     return decoder
 
 
-def seen(path: Path, opener: Callable, count: int = 5) -> tuple[MediaInfo, list[Frame]]:
+def seen(path: Path, opener: Callable, count: int = 5, *, exact: bool = False) -> tuple[MediaInfo, list[Frame]]:
     with opener(path, limits=Limits()) as media:
-        return media.info, list(media.sample(count))
+        return media.info, list(media.sample(count, exact=exact))
 
 
 # -- The same as without it --------------------------------------------------------------------------------------------
@@ -103,6 +104,33 @@ def test_the_pictures_are_the_same_bit_for_bit(sandbox: Sandbox, tmp_path: Path,
     for here, there in zip(frames, frames_there, strict=True):
         assert np.array_equal(here.image, there.image)
         assert there.image.flags.c_contiguous
+
+
+def test_exact_frames_are_the_same_on_both_sides_and_others_than_cheap_ones(sandbox: Sandbox, tmp_path: Path):
+    path = clips.video(tmp_path / "long.mp4", frames=750, keyint=250)
+    exact, there, cheap = (
+        [clips.frame_number(frame.image) for frame in seen(path, opener, 100, exact=is_exact)[1]]
+        for opener, is_exact in ((open_media, True), (sandbox, True), (sandbox, False))
+    )
+    assert there == exact == [round(7.5 * i + 3.25) for i in range(100)]
+    assert cheap != exact
+
+
+@pytest.mark.parametrize("count", [0, MOST_FRAMES + 1, "all"])
+def test_the_decoder_itself_does_not_give_what_nobody_may_want(opened: SandboxedMedia, count: object):
+    opened._decoder.ask({"sample": count, "exact": True})
+    with pytest.raises(module.DecoderError):
+        opened._decoder.answer()
+
+
+def test_a_thorough_look_may_take_longer(clip: Path):
+    sandbox = Sandbox(Bounds(seconds=60, thorough_seconds=900))
+    left = {}
+    for mode in Mode:
+        with sandbox(clip, limits=Limits(), mode=mode) as media:
+            left[mode] = media._decoder._seconds
+    assert left[Mode.STANDARD] <= 60
+    assert 800 < left[Mode.THOROUGH] <= 900
 
 
 def test_it_may_be_sampled_again_also_when_the_first_time_was_left_midway(opened: SandboxedMedia):

@@ -12,6 +12,7 @@ import pytest
 from detection.engine import sandbox as module
 from detection.engine.errors import ErrorCode, MediaError
 from detection.engine.media import Limits
+from detection.engine.sampling import MOST_FRAMES
 from detection.engine.sandbox import SandboxedMedia
 
 DEEP = struct.pack("!I", 60_000) + b"[" * 60_000
@@ -82,6 +83,14 @@ def test_more_frames_than_were_asked_for_are_not_read():
     decode = says(GOOD, *[part for n in range(9) for part in ({"frame": [n, n / 2]}, b"123456")])
     with SandboxedMedia(decode, Limits()) as media:
         assert [f.index for f in media.sample(3)] == [0, 1, 2]
+    decode().far.close()
+
+
+@pytest.mark.parametrize("count", [0, MOST_FRAMES + 1])
+def test_more_than_anybody_may_want_is_not_asked_for(count: int):
+    decode = says(GOOD)
+    with SandboxedMedia(decode, Limits()) as media, pytest.raises(ValueError, match=f"{count} frames"):
+        next(media.sample(count))
     decode().far.close()
 
 

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
+from detection.engine import search as search_module
 from detection.engine.faces import BlazeFaceDetector
 from detection.engine.search import THOROUGH_EVERY, FaceSearch
 from detection.engine.tracking import scene_of
@@ -50,15 +51,35 @@ def picture(*people: Standing, wall: int = 1) -> Picture:
     return image
 
 
-def found(detector: Counting, *pictures: Picture) -> list[int]:
+def found(detector: Counting, *pictures: Picture, apart: float = 1.0) -> list[int]:
     search = FaceSearch(detector)
-    return [len(search.find(image, scene_of(image))) for image in pictures]
+    return [len(search.find(image, second * apart, scene_of(image))) for second, image in enumerate(pictures)]
 
 
 def test_it_looks_everywhere_once_and_then_where_the_faces_were(detector: Counting) -> None:
     walk = [picture((ANNA, (200 + 60 * step, 300), SMALL)) for step in range(THOROUGH_EVERY + 2)]
     assert found(detector, *walk) == [1] * len(walk)
     assert detector.asked == "d" + "f" * (THOROUGH_EVERY - 1) + "d" + "f"
+
+
+def test_in_a_long_video_it_looks_everywhere_more_often(detector: Counting) -> None:
+    still = [picture((ANNA, (200, 300), SMALL))] * 5
+    assert found(detector, *still, apart=4.0) == [1] * 5
+    assert detector.asked == "dffdf"
+
+
+def test_a_crowd_is_looked_for_everywhere(detector: Counting, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search_module, "MOST_FOLLOWED", 1)
+    both = picture((ANNA, (200, 300), SMALL), (BEN, (1500, 700), SMALL))
+    assert found(detector, both, both) == [2, 2]
+    assert detector.asked == "dd"
+
+
+def test_a_detector_that_cannot_follow_looks_everywhere(detector: Counting, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(detector, "follow", lambda image, faces: None)
+    one = picture((ANNA, (200, 300), SMALL))
+    assert found(detector, one, one) == [1, 1]
+    assert detector.asked == "dd"
 
 
 def test_a_face_is_followed_to_where_it_is(detector: Counting) -> None:

@@ -14,6 +14,8 @@ from detection.engine.parallel import Team
 from detection.engine.registry import ModelSpec
 from detection.engine.types import FloatArray
 
+MOST_AT_ONCE = 8  # crops: as many as are reported together
+
 
 class LiteRTClassifier:
     """One crop is one call: on a CPU a batch costs as much per picture as single pictures do, and a fixed shape lets
@@ -25,7 +27,7 @@ class LiteRTClassifier:
 
     def __init__(self, spec: ModelSpec, *, threads: int = 2) -> None:
         self._networks: Team[_Network, NDArray[np.uint8], list[NDArray[Any]]] = Team(
-            [_Network(spec) for _ in range(threads)], _Network.answer
+            [_Network(spec) for _ in range(min(threads, MOST_AT_ONCE))], _Network.answer
         )
         self._adapter = spec.adapter
 

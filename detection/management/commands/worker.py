@@ -20,6 +20,9 @@ from detection.workers import SETS
 # What runs is handed back at once, but between two steps of Python only: a long decode ends first. Less than
 # service managers wait before they kill (compose.yaml and config/deploy/systemd say 40).
 STOP_SECONDS = 25
+# Milliseconds between two looks of an idle worker into Redis, at most. Dramatiq's second would be, on average, longer
+# than a photo takes.
+LOOK_EVERY = 100
 
 
 class Command(BaseCommand):
@@ -44,7 +47,8 @@ class Command(BaseCommand):
 def _become(name: str, processes: int) -> None:
     """Turn this process into Dramatiq's own command, which starts the workers and ends if one of them dies."""
     workers = SETS[name]
-    os.environ.update(dramatiq_queue_prefetch=str(workers.prefetch))  # there is no option for it
+    # There are no options for these.
+    os.environ.update(dramatiq_queue_prefetch=str(workers.prefetch), dramatiq_worker_timeout=str(LOOK_EVERY))
     _limit_memory()
     call_command(
         "rundramatiq",

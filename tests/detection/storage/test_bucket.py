@@ -382,7 +382,7 @@ def test_rows_whose_files_are_gone_say_so(finished: Analysis, s3: S3, owner: Use
 class OnlyOpens:
     """Opens the file as the engine does."""
 
-    def run(self, path: Path, on_event: object, challenger: object) -> None:
+    def run(self, path: Path, on_event: object, challenger: object, mode: object) -> None:
         open_media(path)
 
 

@@ -1,0 +1,1 @@
+"""How fast Veriframe is, beside what limits it and beside what it replaces: ``python -m benchmarks.speed``."""
