@@ -136,6 +136,18 @@ def test_it_is_offered_where_there_is_more_to_see(owner_client: Client, owner: U
     assert "Run again" in page
 
 
+@pytest.mark.parametrize("status", ["failed", "cancelled"])
+@pytest.mark.parametrize("mode", ["standard", "thorough"])
+def test_what_did_not_end_well_can_be_looked_at_as_usual(owner_client: Client, owner: User, status: str, mode: str):
+    """A thorough look may have taken too long."""
+    analysis = finished(owner, mode=mode, status=status, verdict="")
+    page = owner_client.get(analysis.get_absolute_url()).content.decode()
+    assert ("Look less closely" in page) == (mode == "thorough")
+    owner_client.post(f"/analyses/{analysis.pk}/retry/", {"mode": "standard"})
+    analysis.refresh_from_db()
+    assert (analysis.status, analysis.mode) == ("queued", "standard")
+
+
 def test_programs_choose_the_mode_of_a_new_run(owner_client: Client, owner: User, stranger: User):
     analysis = finished(owner)
     url = f"{LIST}{analysis.pk}/retry/"
