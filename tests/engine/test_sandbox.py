@@ -33,7 +33,14 @@ from tests.conftest import lacking
 from tests.services import wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
-linux = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+linux = pytest.mark.usefixtures("proc")
+
+
+@pytest.fixture(scope="module")
+def proc() -> None:
+    """What Linux says of its processes."""
+    if sys.platform != "linux":
+        lacking("looks into /proc")
 
 
 @pytest.fixture(scope="module")
