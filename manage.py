@@ -7,12 +7,16 @@ import sys
 from django.core.management import execute_from_command_line
 
 from config.env import BadSetting
+from detection.management.commands import worker
 
 
 def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
     try:
-        execute_from_command_line(sys.argv)
+        if sys.argv[1:2] == ["worker"]:  # Django would first set up what this command does not need, for a second
+            worker.Command().run_from_argv(sys.argv)
+        else:
+            execute_from_command_line(sys.argv)
     except BadSetting as error:
         # A wrong setting is the operator's to correct: a sentence helps more than a traceback.
         sys.exit(f"manage.py: {error}")

@@ -7,14 +7,13 @@ its video while another process idles: each queue of analyses has workers of its
 is better done in processes than in threads: each has its own limit of memory, and one that dies takes no other analysis
 along.
 
-Time limits are the actors': see ``tasks`` and ``webhooks.delivery``.
+Time limits are the actors': see ``tasks`` and ``webhooks.delivery``. Queues have their names here once more, because
+``manage.py worker`` knows no actors: it ends before anything is loaded.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-
-from detection import tasks
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +28,9 @@ class WorkerSet:
 _ANALYSES = {"threads": 1, "prefetch": 1}
 
 SETS = {
-    "images": WorkerSet((tasks.IMAGES,), **_ANALYSES),
-    "videos": WorkerSet((tasks.VIDEOS,), **_ANALYSES),
+    "images": WorkerSet(("images",), **_ANALYSES),
+    "videos": WorkerSet(("videos",), **_ANALYSES),
     # These wait for other people's servers nearly all the time, up to ten seconds each: a slow one must not hold up the
     # rest. Each message is quick, so the next ones may lie ready.
-    "outgoing": WorkerSet((tasks.deliver.queue_name, tasks.tell_ended.queue_name), threads=4, prefetch=8),
+    "outgoing": WorkerSet(("webhooks", "notices"), threads=4, prefetch=8),
 }

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
 import signal
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -10,10 +14,13 @@ from typing import Any
 import dramatiq
 import pytest
 from django.core.management import CommandError, call_command
+from django_dramatiq.management.commands import rundramatiq
+from dramatiq.cli import make_argument_parser
 from dramatiq.common import q_name
 
 from detection import runner, services, tasks
 from detection.engine.types import AnalysisResult
+from detection.management.commands import worker as command
 from detection.management.commands.serve import EmbeddedWorker
 from detection.models import Analysis
 from detection.workers import SETS
@@ -86,6 +93,48 @@ def test_a_set_that_there_is_not(settings):
     settings.EMBEDDED = False
     with pytest.raises(CommandError, match="There is no set photos; there are images, videos, outgoing"):
         call_command("worker", "videos", "photos")
+
+
+# What `manage.py worker videos` turns into, and what it has loaded until then.
+STARTED = """
+import json, os, sys
+from django.apps import apps
+def become(program, command):
+    loaded = [name for name in ("django.urls", "detection.models", "dramatiq", "numpy") if name in sys.modules]
+    print(json.dumps([command, os.environ["dramatiq_worker_timeout"], apps.ready, loaded]))
+    sys.exit(0)
+os.execv = become
+sys.argv = ["manage.py", "worker", "videos", "--processes", "3"]
+import manage
+manage.main()
+"""
+
+
+def test_the_command_sets_no_site_up_that_the_worker_sets_up_again(settings):
+    environment = {**os.environ, "REDIS_URL": "redis://localhost:1/0", "VERIFRAME_MEDIA_ROOT": str(settings.MEDIA_ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", STARTED], cwd=settings.BASE_DIR, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    begun, look_every, is_set_up, loaded = json.loads(done.stdout)
+    assert (is_set_up, loaded) == (False, [])
+    assert begun[:3] == [sys.executable, "-m", "dramatiq"]
+    options = make_argument_parser().parse_args(begun[3:])
+    assert (options.broker, *options.modules) == command.MODULES
+    assert (options.processes, options.threads, options.queues) == (3, 1, ["videos"])
+    assert options.worker_shutdown_timeout == command.STOP_SECONDS * 1000
+    assert look_every == str(command.LOOK_EVERY)
+
+
+def test_its_modules_are_those_that_django_dramatiq_finds():
+    assert list(command.MODULES) == rundramatiq.Command().discover_tasks_modules()
+
+
+def test_workers_do_not_start_where_no_file_can_be_kept(settings, tmp_path: Path):
+    settings.EMBEDDED, settings.MEDIA_ROOT = False, tmp_path / "file"
+    settings.MEDIA_ROOT.touch()
+    with pytest.raises(CommandError, match="folder for uploads cannot be written"):
+        call_command("worker", "images")
 
 
 @pytest.mark.django_db(transaction=True)

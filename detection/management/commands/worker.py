@@ -1,4 +1,8 @@
-"""``manage.py worker``: the workers of a site with Redis, as many sets of them as are named."""
+"""``manage.py worker``: the workers of a site with Redis, as many sets of them as are named.
+
+It starts the processes that work, which load the site themselves. So it does without: ``manage.py`` runs it before
+Django is set up, and only settings are there.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +16,9 @@ from argparse import ArgumentParser
 from pathlib import Path
 
 from django.conf import settings
-from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 
+from detection.checks import media_folder_is_usable
 from detection.workers import SETS
 
 # What runs is handed back at once, but between two steps of Python only: a long decode ends first. Less than
@@ -23,10 +27,13 @@ STOP_SECONDS = 25
 # Milliseconds between two looks of an idle worker into Redis, at most. Dramatiq's second would be, on average, longer
 # than a photo takes.
 LOOK_EVERY = 100
+# What `manage.py rundramatiq` finds by loading the whole site, which takes as long as the worker's own start.
+MODULES = ("django_dramatiq.setup", "django_dramatiq.tasks", "detection.tasks")
 
 
 class Command(BaseCommand):
     help = "Work on what waits in the queues: as one set of workers, or as several, each in processes of its own."
+    requires_system_checks = ()  # most of them are about pages; what a worker needs is asked below
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("sets", nargs="*", metavar="SET", help=f"{', '.join(SETS)}; all of them if none is named")
@@ -38,6 +45,8 @@ class Command(BaseCommand):
         unknown = sorted(set(sets) - set(SETS))
         if unknown:
             raise CommandError(f"There is no set {', '.join(unknown)}; there are {', '.join(SETS)}.")
+        if problems := media_folder_is_usable(None):
+            raise CommandError("\n".join(map(str, problems)))
         if len(sets) == 1:
             _become(sets[0], processes)
         elif failed := _run_together(sets or list(SETS), processes):
@@ -50,13 +59,12 @@ def _become(name: str, processes: int) -> None:
     # There are no options for these.
     os.environ.update(dramatiq_queue_prefetch=str(workers.prefetch), dramatiq_worker_timeout=str(LOOK_EVERY))
     _limit_memory()
-    call_command(
-        "rundramatiq",
-        queues=list(workers.queues),
-        processes=processes,
-        threads=workers.threads,
-        worker_shutdown_timeout=STOP_SECONDS * 1000,
-    )
+    # A program of its own, and not a fork of this process: what Django makes when it is set up (the broker's and the
+    # worker's ids among it) belongs to one process.
+    command = [sys.executable, "-m", "dramatiq", *MODULES, "--path", str(settings.BASE_DIR)]
+    command += ["--processes", str(processes), "--threads", str(workers.threads)]
+    command += ["--worker-shutdown-timeout", str(STOP_SECONDS * 1000), "--queues", *workers.queues]
+    os.execv(sys.executable, command)  # noqa: S606  (nothing in it comes from outside)
 
 
 def _limit_memory() -> None:
