@@ -436,7 +436,7 @@ DRAMATIQ_BROKER: dict[str, Any] = {
         "config.scheduler.Scheduler",  # before all that wakes or interrupts a worker's threads when it stops
         # No AgeLimit: an analysis is owed to its user however long the queue is.
         "config.recovery.DatabaseFirst",
-        "dramatiq.middleware.TimeLimit",
+        "config.time_limit.TimeLimit",
         "dramatiq.middleware.ShutdownNotifications",
         "dramatiq.middleware.Retries",
         "django_dramatiq.middleware.DbConnectionsMiddleware",

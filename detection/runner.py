@@ -20,6 +20,7 @@ from django.utils import timezone
 from dramatiq import Retry
 from dramatiq.middleware import Shutdown, TimeLimitExceeded
 
+from config.time_limit import set_limit
 from detection import dead_letters, metrics, notices, progress, retention, serving, storage
 from detection.engine import explain
 from detection.engine.album import MOST_PICTURES, portrait_rank
@@ -29,6 +30,7 @@ from detection.engine.types import (
     AnalysisResult,
     Event,
     FaceScore,
+    MediaKind,
     Mode,
     Progress,
     RGBImage,
@@ -67,6 +69,7 @@ def run(analysis_id: uuid.UUID, *, engine: Callable[[], Pipeline] = pipeline) ->
     if claim is None:
         return
     try:
+        set_limit(claim.time_limit())
         storage.store().remove_leftovers(claim.analysis)  # one that is still alive has lost its claim anyway
         _work(claim, engine)
     except Cancelled:
@@ -225,6 +228,15 @@ class Claim:
             return None
         progress.publish(analysis_id, progress.updated(analysis))
         return claim
+
+    def time_limit(self) -> float:
+        """Seconds that this may take, by what the row says now: its message may be older than what is asked for."""
+        if self.analysis.upload.kind == MediaKind.IMAGE:
+            # What takes a picture this long is not the picture, and others wait behind it.
+            return float(settings.ANALYSIS_IMAGE_TIME_LIMIT)
+        if self.analysis.mode == Mode.THOROUGH:
+            return float(settings.ANALYSIS_THOROUGH_TIME_LIMIT)
+        return float(settings.ANALYSIS_TIME_LIMIT)
 
     def change(self, **values: Any) -> Analysis | None:
         """Write to the row while the claim holds. Returns the row as it is now, or None: it was taken away."""

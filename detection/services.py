@@ -292,11 +292,11 @@ def send(analysis_id: uuid.UUID) -> datetime | None:
 
 
 def _enqueue(analysis_id: uuid.UUID) -> bool:
-    found = Analysis.objects.filter(pk=analysis_id).values_list("upload__kind", "mode").first()
-    kind, mode = found or ("", "")  # deleted in this very moment: the worker will see
+    # None: deleted in this very moment, and the worker will see.
+    kind = Analysis.objects.filter(pk=analysis_id).values_list("upload__kind", flat=True).first()
     try:
         with log.about(analysis_id):
-            tasks.send_analysis(analysis_id, is_image=kind == MediaKind.IMAGE, is_thorough=mode == Mode.THOROUGH)
+            tasks.send_analysis(analysis_id, is_image=kind == MediaKind.IMAGE)
     except (DramatiqError, RedisError, OSError) as error:
         logger.warning("analysis %s: message not sent, the sweeper will: %s", analysis_id, error)
         return False

@@ -20,7 +20,7 @@ IMAGES, VIDEOS = "images", "videos"
 
 @dramatiq.actor(
     queue_name=VIDEOS,
-    time_limit=settings.ANALYSIS_TIME_LIMIT * 1000,
+    time_limit=settings.ANALYSIS_TIME_LIMIT * 1000,  # until the runner knows what is to be done, and sets its own
     # The runner stores every outcome of the analysis itself. What still escapes is a worker that is told to stop,
     # a database that went away or a full disk: worth another try soon, and after that the sweeper's business.
     max_retries=3,
@@ -41,13 +41,9 @@ def analyse(analysis_id: str) -> None:
 analyse.broker.declare_queue(IMAGES)
 
 
-def send_analysis(analysis_id: uuid.UUID, *, is_image: bool, is_thorough: bool) -> None:
+def send_analysis(analysis_id: uuid.UUID, *, is_image: bool) -> None:
     """Put an analysis into its queue. Raises what the broker raises when it is away."""
     message = analyse.message(str(analysis_id))
     if is_image:
-        # What takes a picture this long is not the picture, and others wait behind it.
-        limit = {"time_limit": settings.ANALYSIS_IMAGE_TIME_LIMIT * 1000}
-        message = message.copy(queue_name=IMAGES, options=limit)
-    elif is_thorough:
-        message = message.copy(options={"time_limit": settings.ANALYSIS_THOROUGH_TIME_LIMIT * 1000})
+        message = message.copy(queue_name=IMAGES)
     analyse.broker.enqueue(message)

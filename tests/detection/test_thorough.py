@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from datetime import timedelta
 
 import dramatiq
@@ -12,7 +13,7 @@ from django.test import Client
 from django.utils import timezone
 
 from accounts.models import User
-from detection import judges, reports, runner, selectors, services, serving, tasks
+from detection import judges, reports, runner, selectors, services, serving
 from detection.models import Analysis, FaceScore, FaceTrack
 from detection.reports import figures, table, words
 from detection.reports.pdf import report_pdf
@@ -190,12 +191,46 @@ def test_the_worker_is_told(owner: User):
     assert engine.modes == ["thorough", "standard"]
 
 
-def test_it_may_take_longer(owner: User, settings: LazySettings):
-    upload = factories.make_upload(owner, kind="video")
-    services.send(factories.make_analysis(upload=upload, mode="thorough").pk)
-    (data,) = dramatiq.get_broker().queues[tasks.VIDEOS].queue
-    limit = dramatiq.Message.decode(data).options["time_limit"]
-    assert limit == settings.ANALYSIS_THOROUGH_TIME_LIMIT * 1000
+@pytest.mark.parametrize(
+    ("kind", "mode", "name"),
+    [
+        ("video", "standard", "ANALYSIS_TIME_LIMIT"),
+        ("video", "thorough", "ANALYSIS_THOROUGH_TIME_LIMIT"),
+        ("image", "standard", "ANALYSIS_IMAGE_TIME_LIMIT"),
+    ],
+)
+def test_each_has_a_time_limit_of_its_own(
+    owner: User, settings: LazySettings, limits: list[float], kind: str, mode: str, name: str
+):
+    analysis = factories.make_analysis(upload=factories.make_upload(owner, kind=kind), mode=mode)
+    runner.run(analysis.pk, engine=FakePipeline())
+    assert limits == [getattr(settings, name)]
+
+
+def test_the_limit_is_that_of_what_is_done_and_not_of_what_was_asked_for_first(
+    owner: User, settings: LazySettings, limits: list[float]
+):
+    """The message of a run that was cancelled is still in the queue, and comes first."""
+    upload = factories.make_upload(owner, kind="video", mime="video/mp4")
+    services.send(factories.make_analysis(upload=upload).pk)
+    analysis = Analysis.objects.get(upload=upload)
+    services.cancel(analysis=analysis)
+    services.retry(analysis=Analysis.objects.get(pk=analysis.pk), mode="thorough")
+    old, *_ = (dramatiq.Message.decode(data) for data in dramatiq.get_broker().queues["videos"].queue)
+    assert "time_limit" not in old.options
+    runner.run(uuid.UUID(old.args[0]), engine=FakePipeline())
+    assert limits == [settings.ANALYSIS_THOROUGH_TIME_LIMIT]
+
+
+@pytest.fixture
+def limits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Those that the runner gives itself, seconds."""
+    given: list[float] = []
+    monkeypatch.setattr(runner, "set_limit", given.append)
+    return given
+
+
+def test_decoding_may_take_longer(settings: LazySettings):
     assert judges._bounds().thorough_seconds == settings.ANALYSIS_THOROUGH_TIME_LIMIT
 
 
