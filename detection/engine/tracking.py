@@ -10,14 +10,14 @@ two parts, as its successors with appearance do (Deep SORT, arXiv 1703.07402):
 * *looks*: colours of face, hair and clothing.
 
 A face joins the track for which the sum is least, if it is at most ``LIMIT``; else it starts a new one.
-Tracks never end: a person who comes back after a cut is resumed when the looks say so.
+Tracks do not end: a person who comes back after a cut is resumed when the looks say so. Only in a crowd of more than
+``MOST_REMEMBERED`` people those who were not seen for the longest time are forgotten.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -45,18 +45,10 @@ OTHER_SCENE = 0.75
 SAME_SCENE = 0.5
 # Weight of a new sighting in what a track remembers of a person's looks.
 LEARNING_RATE = 0.3
+# People whom a face is compared with. Each costs 9 kB and some microseconds a frame.
+MOST_REMEMBERED = 4096
 
-Looks = tuple[FloatArray | None, ...]  # one histogram per region; None: outside the picture
-
-
-@dataclass(slots=True)
-class _Track:
-    id: int
-    face: Face  # as last seen
-    time: float
-    scene: FloatArray
-    last_looks: Looks
-    usual_looks: Looks
+Looks = FloatArray  # (regions, bins): a histogram of each region; 0 everywhere: it lies outside the picture
 
 
 class FaceTracker:
@@ -70,7 +62,8 @@ class FaceTracker:
     """
 
     def __init__(self) -> None:
-        self._tracks: list[_Track] = []
+        self._people = _People()
+        self._tracks = 0
         self._time = -math.inf
 
     def update(
@@ -97,40 +90,82 @@ class FaceTracker:
         self._time = time
         scene = scene_of(image) if scene is None else scene
         looks = [_looks(image, face) for face in faces]
-        costs = self._costs(time, scene, faces, looks)
+        chosen = assign(self._people.costs(time, scene, faces, looks), LIMIT)
+        seen = list(zip(faces, looks, chosen, strict=True))
+        for face, look, place in seen:
+            if place is not None:
+                self._people.see_again(place, face, time, scene, look)
+        ids = [None if place is None else self._people.id_at(place) for place in chosen]
         result = []
-        for face, look, choice in zip(faces, looks, assign(costs, LIMIT), strict=True):
-            if choice is None:
-                track = _Track(len(self._tracks), face, time, scene, look, look)
-                self._tracks.append(track)
-            else:
-                track = self._tracks[choice]
-                track.face, track.time, track.scene, track.last_looks = face, time, scene, look
-                track.usual_looks = _blended(track.usual_looks, look)
-            result.append((track.id, face))
+        for (face, look, _), known in zip(seen, ids, strict=True):
+            track = known
+            if track is None:
+                track, self._tracks = self._tracks, self._tracks + 1
+                self._people.add(track, face, time, scene, look)
+            result.append((track, face))
         return result
 
-    def _costs(self, time: float, scene: FloatArray, faces: Sequence[Face], looks: Sequence[Looks]) -> Costs:
+
+class _People:
+    """What is remembered of each track, in one array, so that a face is compared with all of them at once."""
+
+    def __init__(self) -> None:
+        self._rows = np.zeros(16, _PERSON)
+        self._count = 0
+
+    def id_at(self, place: int) -> int:
+        return int(self._rows["id"][place])
+
+    def add(self, track: int, face: Face, time: float, scene: FloatArray, looks: Looks) -> None:
+        """Remember somebody new; where there are too many, in the place of who was not seen for the longest time."""
+        if self._count < MOST_REMEMBERED:
+            place, self._count = self._count, self._count + 1
+            if place == len(self._rows):
+                self._rows = np.concatenate([self._rows, np.zeros_like(self._rows)])
+        else:
+            place = int(np.argmin(self._rows["time"][: self._count]))
+        self._rows["id"][place] = track
+        self._rows["looks"][place, USUAL] = looks
+        self._write(place, face, time, scene, looks)
+
+    def see_again(self, place: int, face: Face, time: float, scene: FloatArray, looks: Looks) -> None:
+        self._rows["looks"][place, USUAL] = _blended(self._rows["looks"][place, USUAL], looks)
+        self._write(place, face, time, scene, looks)
+
+    def _write(self, place: int, face: Face, time: float, scene: FloatArray, looks: Looks) -> None:
+        row = self._rows[place]
+        row["time"], row["centre"], row["size"] = time, face.box.centre, _size(face)
+        row["scene"] = scene.ravel()
+        row["looks"][LAST] = looks
+        row["visible"] = row["looks"].any(axis=2)
+
+    def costs(self, time: float, scene: FloatArray, faces: Sequence[Face], looks: Sequence[Looks]) -> Costs:
         """What joining each track would cost each face, shape (faces, tracks)."""
-        costs = np.empty((len(faces), len(self._tracks)))
-        for row, (face, look) in enumerate(zip(faces, looks, strict=True)):
-            costs[row] = [self._cost(track, time, scene, face, look) for track in self._tracks]
+        rows = self._rows[: self._count]
+        if not faces or not self._count:
+            return np.zeros((len(faces), self._count))
+        same = np.einsum("tp,p->t", rows["scene"], scene.ravel()) / scene.size >= SAME_SCENE
+        place = np.where(same, _place_costs(rows, faces, time), OTHER_SCENE)
+        stacked = np.stack(looks)
+        last, usual = (_differences(rows, which, stacked) for which in (LAST, USUAL))
+        costs: Costs = place + np.minimum(last, usual) / LOOKS_SCALE
         return costs
 
-    def _cost(self, track: _Track, time: float, scene: FloatArray, face: Face, looks: Looks) -> float:
-        seconds = time - track.time
-        place = _place_cost(track.face, face, seconds) if same_scene(track.scene, scene) else OTHER_SCENE
-        distance = min(_difference(track.last_looks, looks), _difference(track.usual_looks, looks))
-        return place + distance / LOOKS_SCALE
+
+def _place_costs(rows: NDArray[np.void], faces: Sequence[Face], time: float) -> Costs:
+    """What place and size say, shape (faces, tracks)."""
+    centres = np.array([face.box.centre for face in faces])[:, None]
+    sizes = np.array([_size(face) for face in faces])[:, None]
+    root = np.sqrt(time - rows["time"])
+    distance = np.hypot(*np.moveaxis(centres - rows["centre"], 2, 0))
+    steps = distance / np.sqrt(sizes * rows["size"]) / (STEP + STEP_PER_SQRT_SECOND * root)
+    growth = np.log(sizes / rows["size"]) / (GROWTH + GROWTH_PER_SQRT_SECOND * root)
+    costs: Costs = np.minimum(FAR, (steps**2 + growth**2) / 2)
+    return costs
 
 
-def _place_cost(before: Face, now: Face, seconds: float) -> float:
-    (x0, y0), (x1, y1) = before.box.centre, now.box.centre
-    size0, size1 = (math.sqrt(max(1, face.box.area)) for face in (before, now))
-    root = math.sqrt(seconds)
-    steps = math.hypot(x1 - x0, y1 - y0) / math.sqrt(size0 * size1) / (STEP + STEP_PER_SQRT_SECOND * root)
-    growth = math.log(size1 / size0) / (GROWTH + GROWTH_PER_SQRT_SECOND * root)
-    return min(FAR, (steps**2 + growth**2) / 2)
+def _size(face: Face) -> float:
+    return math.sqrt(max(1, face.box.area))
 
 
 # --- looks ---------------------------------------------------------------------------------------
@@ -142,12 +177,30 @@ REGIONS = ((FACE, 1.0), (CLOTHING, 1.0), (HAIR, 0.5))
 # A region counts when at least this part of it lies inside the picture.
 MIN_VISIBLE = 0.15
 NOTHING_IN_COMMON = 1.0
+LIGHTNESS_BINS, COLOUR_BINS = 12, 16  # the latter twice
+BINS = LIGHTNESS_BINS + COLOUR_BINS**2
+THUMBNAIL = 24  # pixels, square
+
+LAST, USUAL = 0, 1  # looks of a track
+_PERSON = np.dtype(
+    [
+        ("time", np.float64),  # when last seen, as the next ones
+        ("centre", np.float64, 2),
+        ("size", np.float64),
+        ("id", np.int32),
+        ("scene", np.float32, THUMBNAIL**2),
+        ("looks", np.float32, (2, len(REGIONS), BINS)),
+        ("visible", np.float32, (2, len(REGIONS))),  # 1 where the region lay in the picture
+    ]
+)
 
 
 def scene_of(image: RGBImage) -> FloatArray:
     """A thumbnail of the whole picture with mean 0 and variance 1, so that means are correlations."""
     step = max(1, min(image.shape[:2]) // 480)  # means of every pixel of a large picture would take a while
-    thumbnail = cv2.resize(np.ascontiguousarray(image[::step, ::step]), (24, 24), interpolation=cv2.INTER_AREA)
+    thumbnail = cv2.resize(
+        np.ascontiguousarray(image[::step, ::step]), (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA
+    )
     grey = cv2.cvtColor(thumbnail, cv2.COLOR_RGB2GRAY).astype(np.float32)
     deviation = float(grey.std())
     if deviation < 1:  # one plain colour is like another one
@@ -165,10 +218,12 @@ def _looks(image: RGBImage, face: Face) -> Looks:
     eyes, mouth = face.landmarks[:2].mean(axis=0), face.landmarks[3]
     unit = max(4.0, float(np.linalg.norm(mouth - eyes)))
     x, y = ((eyes + mouth) / 2).tolist()
-    return tuple(
-        _histogram(image, (x + unit * left, y + unit * top, x + unit * right, y + unit * bottom))
-        for (left, top, right, bottom), _ in REGIONS
-    )
+    looks = np.zeros((len(REGIONS), BINS), np.float32)
+    for histogram, ((left, top, right, bottom), _) in zip(looks, REGIONS, strict=True):
+        found = _histogram(image, (x + unit * left, y + unit * top, x + unit * right, y + unit * bottom))
+        if found is not None:
+            histogram[:] = found
+    return looks
 
 
 def _histogram(image: RGBImage, region: tuple[float, float, float, float]) -> FloatArray | None:
@@ -185,33 +240,38 @@ def _histogram(image: RGBImage, region: tuple[float, float, float, float]) -> Fl
         return None
     patch = cv2.resize(image[top:bottom, left:right], (32, 32), interpolation=cv2.INTER_AREA)
     lab = cv2.cvtColor(patch, cv2.COLOR_RGB2LAB)
-    lightness = cv2.GaussianBlur(cv2.calcHist([lab], [0], None, [12], [0, 256]), (1, 3), 0)
-    colour = cv2.GaussianBlur(cv2.calcHist([lab], [1, 2], None, [16, 16], [64, 192, 64, 192]), (3, 3), 0)
+    lightness = cv2.GaussianBlur(cv2.calcHist([lab], [0], None, [LIGHTNESS_BINS], [0, 256]), (1, 3), 0)
+    colour = cv2.GaussianBlur(cv2.calcHist([lab], [1, 2], None, [COLOUR_BINS] * 2, [64, 192, 64, 192]), (3, 3), 0)
     parts = [part.ravel() / max(1e-6, float(part.sum())) / 2 for part in (lightness, colour)]
     roots: FloatArray = np.sqrt(np.concatenate(parts)).astype(np.float32)
     return roots
 
 
-def _difference(looks: Looks, other: Looks) -> float:
-    """Mean Hellinger distance of the regions that both have, 0 (same) to 1."""
-    total = weights = 0.0
-    for a, b, (_, weight) in zip(looks, other, REGIONS, strict=True):
-        if a is not None and b is not None:
-            total += weight * math.sqrt(max(0.0, 1 - float(a @ b)))
-            weights += weight
-    return total / weights if weights else NOTHING_IN_COMMON
+def _differences(rows: NDArray[np.void], which: int, looks: FloatArray) -> Costs:
+    """Mean Hellinger distance of the regions that both have, 0 (same) to 1; shape (faces, tracks).
+
+    Args:
+        which: LAST or USUAL looks of the tracks.
+        looks: of the faces, (faces, regions, bins).
+    """
+    total, weights = np.zeros((2, len(looks), len(rows)))
+    for region, (_, weight) in enumerate(REGIONS):
+        both = looks[:, region].any(axis=1, keepdims=True) * rows["visible"][:, which, region] * weight
+        # No matrix product: BLAS would start threads for it, which wait for each other longer than this takes where all
+        # cores are at work.
+        alike = np.einsum("fb,tb->ft", looks[:, region], rows["looks"][:, which, region])
+        total += both * np.sqrt(np.maximum(0, 1 - alike))
+        weights += both
+    return np.divide(total, weights, out=np.full_like(total, NOTHING_IN_COMMON), where=weights > 0)
 
 
 def _blended(usual: Looks, now: Looks) -> Looks:
-    return tuple(_blend(a, b) for a, b in zip(usual, now, strict=True))
-
-
-def _blend(a: FloatArray | None, b: FloatArray | None) -> FloatArray | None:
-    if a is None or b is None:
-        return b if a is None else a
-    mixed = (1 - LEARNING_RATE) * a + LEARNING_RATE * b
-    unit: FloatArray = (mixed / np.linalg.norm(mixed)).astype(np.float32)
-    return unit
+    """With a little of what is seen now; a region that only one of them has is that one's."""
+    mixed = (1 - LEARNING_RATE) * usual + LEARNING_RATE * now
+    both = usual.any(axis=1, keepdims=True) & now.any(axis=1, keepdims=True)
+    lengths = np.where(both, np.linalg.norm(mixed, axis=1, keepdims=True), 1)
+    blended: Looks = np.where(both, mixed / lengths, usual + now).astype(np.float32)
+    return blended
 
 
 # --- assignment ----------------------------------------------------------------------------------
@@ -234,6 +294,12 @@ def assign(costs: Costs, limit: float) -> list[int | None]:
 
     The Hungarian method with potentials, O(rows² columns): one shortest augmenting path per row.
     """
+    # Most columns of a crowd are out of reach of every row.
+    near = np.flatnonzero((costs <= limit).any(axis=0))
+    return [None if column is None else int(near[column]) for column in _assign(costs[:, near], limit)]
+
+
+def _assign(costs: Costs, limit: float) -> list[int | None]:
     rows, columns = costs.shape
     # Each row gets a column of its own that stands for "nobody".
     alone = np.where(np.eye(rows, dtype=bool), limit, FORBIDDEN)

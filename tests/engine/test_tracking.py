@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 import pytest
 
+from detection.engine import tracking
 from detection.engine.faces import BlazeFaceDetector
 from detection.engine.media import open_media
 from detection.engine.tracking import FaceTracker, assign
@@ -191,3 +194,65 @@ def test_two_real_clips_side_by_side_are_two_tracks(
         halves = [cv2.resize(half, (480, 360), interpolation=cv2.INTER_AREA) for half in (left, right)]
         both.append((time * spread, np.hstack(halves)))
     assert dict(followed(detector, both)) == {0: len(both), 1: len(both)}
+
+
+class Seen(NamedTuple):
+    """Somebody in a picture of noise, perhaps at its edge, where clothing and hair lie outside."""
+
+    face: Face
+    time: float
+    place: np.ndarray
+    looks: np.ndarray
+
+
+def somebody(chance: np.random.Generator, time: float, walls: Sequence[Picture]) -> Seen:
+    image = walls[chance.integers(len(walls))]
+    x, y = chance.integers(0, 320), chance.integers(0, 180)
+    wide = int(chance.integers(20, 60))
+    points = np.array([[x - wide / 4, y], [x + wide / 4, y], [x, y + wide / 4], [x, y + wide / 2]], np.float32)
+    face = Face(Box(x - wide // 2, y - wide // 2, x + wide // 2, y + wide // 2), points, 0.9)
+    return Seen(face, time, tracking.scene_of(image), tracking._looks(image, face))
+
+
+def cost(before: Seen, now: Seen) -> float:
+    """What the module's head says, for one person and one face, number by number."""
+    root = math.sqrt(now.time - before.time)
+    sizes = [math.sqrt(one.face.box.area) for one in (before, now)]
+    apart = math.dist(before.face.box.centre, now.face.box.centre) / math.sqrt(sizes[0] * sizes[1])
+    steps = apart / (tracking.STEP + tracking.STEP_PER_SQRT_SECOND * root)
+    growth = math.log(sizes[1] / sizes[0]) / (tracking.GROWTH + tracking.GROWTH_PER_SQRT_SECOND * root)
+    place = min(tracking.FAR, (steps**2 + growth**2) / 2)
+    if not tracking.same_scene(before.place, now.place):
+        place = tracking.OTHER_SCENE
+    total = weights = 0.0
+    for one, other, (_, weight) in zip(before.looks, now.looks, tracking.REGIONS, strict=True):
+        if one.any() and other.any():
+            total += weight * math.sqrt(max(0.0, 1 - float(one @ other)))
+            weights += weight
+    return place + (total / weights if weights else tracking.NOTHING_IN_COMMON) / tracking.LOOKS_SCALE
+
+
+def test_a_crowd_is_compared_as_each_of_it_would_be() -> None:
+    chance = np.random.default_rng(1)
+    walls = [chance.integers(0, 256, (9, 16, 3), dtype=np.uint8).repeat(20, 0).repeat(20, 1) for _ in range(3)]
+    known = [somebody(chance, float(chance.uniform(0, 50)), walls) for _ in range(40)]
+    people = tracking._People()
+    for number, one in enumerate(known):
+        people.add(number, one.face, one.time, one.place, one.looks)
+    faces = [somebody(chance, 60.0, walls[:1]) for _ in range(5)]
+    looks = [one.looks for one in faces]
+    costs = people.costs(60.0, faces[0].place, [one.face for one in faces], looks)
+    expected = [[cost(before, now) for before in known] for now in faces]
+    assert {len([region for region in one.looks if region.any()]) for one in known} >= {2, 3}
+    assert len({tracking.same_scene(before.place, faces[0].place) for before in known}) == 2
+    np.testing.assert_allclose(costs, expected, atol=2e-3)  # the root of what rounding leaves of 0
+
+
+def test_in_too_large_a_crowd_those_who_were_not_seen_for_longest_are_forgotten(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tracking, "MOST_REMEMBERED", 2)
+    tracker = FaceTracker()
+    anna, ben, cleo = ((person, (330, 130), 300) for person in (ANNA, BEN, CLEO))
+    cuts = [shot([anna], 1), shot([ben], 2), shot([cleo], 3), shot([ben], 2), shot([anna], 1)]
+    assert [ids(tracker, i * 2.0, cut) for i, cut in enumerate(cuts)] == [[0], [1], [2], [1], [3]]
