@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from datetime import timedelta
 
@@ -14,7 +15,7 @@ from django.utils import timezone
 
 from accounts.models import User
 from detection import judges, reports, runner, selectors, services, serving
-from detection.models import Analysis, FaceScore, FaceTrack
+from detection.models import Analysis, FaceScore, FaceTrack, Upload
 from detection.reports import figures, table, words
 from detection.reports.pdf import report_pdf
 from detection.review import services as review
@@ -135,6 +136,25 @@ def test_it_is_offered_where_there_is_more_to_see(owner_client: Client, owner: U
     page = owner_client.get(finished(owner, **changes).get_absolute_url()).content.decode()
     assert "Look more thoroughly" not in page
     assert "Run again" in page
+
+
+@pytest.mark.parametrize(("kind", "more"), [("video", True), ("image", False)])
+def test_that_a_new_run_replaces_the_result_is_said_where_it_is_begun(
+    owner_client: Client, owner: User, kind: str, more: bool
+):
+    page = owner_client.get(finished(owner, kind=kind).get_absolute_url()).content.decode()
+    (said,) = re.findall(r'<p class="quiet" id="new-run">(.*?)</p>', page, re.DOTALL)
+    assert "A new run replaces this result." in said
+    assert ("at least one frame a second" in said) == more
+    assert page.count('aria-describedby="new-run"') == 1 + more
+    history = owner_client.get("/analyses/").content.decode()
+    assert "A new run replaces the result there was." in history
+
+
+def test_nothing_is_said_where_no_run_can_be_begun(owner_client: Client, owner: User):
+    analysis = finished(owner)
+    Upload.objects.update(media_deleted_at=timezone.now())
+    assert "A new run" not in owner_client.get(analysis.get_absolute_url()).content.decode()
 
 
 @pytest.mark.parametrize("status", ["failed", "cancelled"])
