@@ -14,14 +14,15 @@ import cv2
 import numpy as np
 import typer
 
-from detection.engine.registry import WEIGHTS
+from detection.engine.registry import WEIGHTS, find_model
+from detection.training import autoencoder, experiments, model_card, packaging, recovery, sequences, tables
 from detection.training import evaluate as evaluation
-from detection.training import experiments, model_card, packaging, sequences, tables
 from detection.training import prepare as preparation
 from detection.training import release as releasing
 from detection.training import runs as trained
 from detection.training import shortcuts as surface
 from detection.training import train as training
+from detection.training.datasets import read_manifest
 from detection.training.mesh import find_meshes
 from detection.training.sheet import contact_sheet
 
@@ -115,6 +116,33 @@ def compare_sequence(
 
 
 @app.command()
+def recover(
+    output: Annotated[Path, typer.Option(help="folder for the runs")],
+    manifest: Annotated[list[Path], typer.Option(help="manifest.csv; noted for what comes next; once for each")],
+    pretrained: Annotated[Path | None, typer.Option(help="weights that the networks began with; noted, too")] = None,
+) -> None:
+    """Read the shipped file back as runs, to train on from it or to join it with others."""
+    folder, members = recovery.recover(find_model(), output, manifests=tuple(manifest), pretrained=pretrained)
+    print("\n".join(str(path) for path in (folder, *members)))
+
+
+@app.command()
+def redraw(
+    manifest: Annotated[Path, typer.Option(help="manifest.csv whose genuine training faces are drawn anew")],
+    output: Annotated[Path, typer.Option(help="folder for the pictures and their manifest.csv")],
+    enlarger: Annotated[list[str] | None, typer.Option(help="of an autoencoder; all if not given")] = None,
+    steps: Annotated[int, typer.Option(help="to train each autoencoder")] = 900,
+    every: Annotated[int, typer.Option(help="takes only every so-manyth face")] = 2,
+    seed: Annotated[int, typer.Option()] = 1,
+) -> None:
+    """Train small autoencoders, and draw genuine faces anew with them: manipulated ones for training."""
+    samples = [s for s in read_manifest(manifest) if s.split == "train"]
+    names = enlarger or list(autoencoder.ENLARGERS)
+    models = {name: autoencoder.train(name, samples, steps=steps, seed=seed + i) for i, name in enumerate(names)}
+    print(autoencoder.redraw_manifest(manifest, output, models, every=every))
+
+
+@app.command()
 def average(runs: Runs, output: Annotated[Path, typer.Option(help="folder for the averaged weights")]) -> None:
     """Average the weights of several runs that started from the same network."""
     print(trained.average(runs, output))
@@ -155,9 +183,10 @@ def ablation(
     results: Results,
     kept: Annotated[bool, typer.Option(help="whether the shipped network does it so")] = False,
     note: Annotated[str, typer.Option(help="what to say about it")] = "",
+    output: Output = None,
 ) -> None:
-    """Train one variant and note its figures."""
-    row = experiments.run(_config(config), results, ingredient=ingredient, kept=kept, note=note)
+    """Train one variant and note its figures; what lies in its folder already, be it an ensemble, is only measured."""
+    row = experiments.run(_config(config, output=output), results, ingredient=ingredient, kept=kept, note=note)
     print(json.dumps(row, indent=2))
 
 
@@ -225,10 +254,11 @@ def shortcuts(config: ConfigFile, results: Results) -> None:
 def card(
     report: Annotated[Path, typer.Option(help="report.json that evaluate wrote")],
     results: Annotated[Path | None, typer.Option(help="folder with the experiments' JSON files")] = None,
+    calibration: Annotated[Path | None, typer.Option(help="report.json of the split calibration")] = None,
     weights_dir: Annotated[Path, typer.Option()] = WEIGHTS,
 ) -> None:
     """Write the model card and its facts beside the registry."""
-    for path in model_card.write(report, results, weights_dir=weights_dir):
+    for path in model_card.write(report, results, calibration=calibration, weights_dir=weights_dir):
         print(path)
 
 

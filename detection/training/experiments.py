@@ -45,12 +45,14 @@ def _common(values: Sequence[Any]) -> Any:
 def run(config: Config, results: Path, **facts: Any) -> dict[str, Any]:
     """Train ``config`` and note its figures under ``facts``, unless ``results`` has a row of these facts already.
 
+    A run that lies in ``config.output``, an average or an ensemble, is measured and not trained again.
+
     Returns the row: ``facts``, the number of steps and ``figures``, the AUC per manipulation on ``val``.
     """
     known = [row for row in _rows(results) if facts.items() <= row.items()]
     if known:
         return known[0]
-    if not (config.output / WEIGHTS_FILE).exists():
+    if not any((config.output / file).exists() for file in (WEIGHTS_FILE, runs.MEMBERS_FILE)):
         train(config)
     row = {**facts, **measure(config)}
     if facts.keys() == {"left_out"}:
@@ -69,8 +71,9 @@ def measure(config: Config) -> dict[str, Any]:
     samples = [s for s in read_manifests(config.manifests) if s.split == "val"]
     network = runs.Network(runs.load(config.output))
     rows = auc_by_origin(runs.score_network(network, samples, config))
+    trained = (config.output / WEIGHTS_FILE).exists()  # an ensemble is not
     return {
-        "steps": config.steps_per_epoch * config.epochs,
+        **({"steps": config.steps_per_epoch * config.epochs} if trained else {}),
         "figures": {row["origin"]: row["auc"] for row in rows},
         "intervals": {
             row["origin"]: {

@@ -109,7 +109,12 @@ def combine(runs: Sequence[Path], output: Path) -> Path:
     for run, config in zip(runs, configs, strict=True):
         fitted = calibrate.fit(score_network(Network(load(run)), samples, config))
         members.append({"run": str(run), **fitted._asdict()})
-    _note(runs, output)
+    return write_ensemble(members, output)
+
+
+def write_ensemble(members: Sequence[dict[str, Any]], output: Path) -> Path:
+    """Note an ensemble of ``members``, each with its ``run``, ``slope`` and ``intercept``; returns the note."""
+    _note([Path(member["run"]) for member in members], output)
     note = output / MEMBERS_FILE
     note.write_text(json.dumps({"members": members}, indent=2), encoding="utf-8")
     return note

@@ -84,6 +84,23 @@ def test_blind_spots_follow_from_the_figures(report):
     assert model_card.blind_spots(report) == []
 
 
+def test_what_only_people_kept_for_calibration_show_is_told_with_them(report):
+    rows = report["videos"]["by_manipulation"]
+    other = {**report, "videos": {**report["videos"], "by_manipulation": [*rows, {**rows[0], "name": "news-flux"}]}}
+    other["videos"]["by_manipulation"][-1]["auc"] = estimate(0.22)
+    facts = model_card.collect(report, None, calibration=other)
+    assert [row["name"] for row in facts["figures"]["calibration_only"]] == ["news-flux"]
+    assert any(spot.startswith("news-flux (people kept for calibration) is not seen") for spot in facts["blind_spots"])
+    assert "| news-flux |" in model_card.render(facts)
+    assert "kept for calibration" not in model_card.render(model_card.collect(report, None))
+
+
+def test_a_report_on_calibration_about_another_file_is_refused(report):
+    other = {**report, "model": {**report["model"], "sha256": "0" * 64}}
+    with pytest.raises(ValueError, match="registry has"):
+        model_card.collect(report, None, calibration=other)
+
+
 def test_results_of_training_runs_are_told_where_they_lie(report, tmp_path):
     results = {
         "training": {"parameters": 2_257_984, "recipe": {"steps": 3000}, "faces": {"ffpp-real": 868}},
