@@ -73,6 +73,8 @@ _NOT_A_PROGRAMME: Final = Disposition.attached_pic | Disposition.timed_thumbnail
 # Every thread decodes a frame ahead, which costs a picture of memory each and gains little beyond four. Counted
 # here, because a confined process (see `sandbox`) may not ask.
 _DECODER_THREADS: Final = min(4, os.cpu_count() or 1)
+# The nearest frame to any time lies within half a frame of it, and a little more where frames are not equally long.
+_NEAREST: Final = 0.75
 _FIRST_FRAME_PACKETS: Final = 1024  # how far to look for something that can be decoded
 _FIRST_FRAME_PLACES: Final = 8  # and from how many keyframes
 
@@ -380,11 +382,11 @@ class VideoFile:
         yield from self._decode(None)
 
     def _is_wanted(self, packet: VideoPacket, run: Run) -> bool:
-        """Whether a wanted time lies within two frames; other frames matter only as references."""
+        """Whether it may be the nearest frame to a wanted time; other frames matter only as references."""
         shown = shown_at(packet)
         if shown is None:
             return True
-        margin = 2 * self._timeline.ticks_per_frame
+        margin = _NEAREST * self._timeline.ticks_per_frame
         following = bisect_left(run.wanted, shown - margin)
         return following < len(run.wanted) and run.wanted[following] <= shown + margin
 
