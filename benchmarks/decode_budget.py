@@ -67,7 +67,9 @@ def main() -> None:
     options = parser.parse_args()
     with (options.data / "manifest.csv").open(newline="", encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if row["split"] == options.split]
-    pipeline = build_pipeline(EngineConfig(sandbox=None))  # decoded in this process, where the budget can be changed
+    pipeline = build_pipeline(
+        EngineConfig(sandbox=None, adaptive=False)
+    )  # decoded in this process, where the budget can be changed
     frames = RATE * options.seconds
     share = min(1.0, options.budget / frames)
     pairs = []

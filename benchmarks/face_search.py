@@ -92,7 +92,7 @@ def main() -> None:
 
 
 def _pipeline(detector: BlazeFaceDetector) -> Pipeline:
-    pipeline = build_pipeline(EngineConfig(sandbox=None))
+    pipeline = build_pipeline(EngineConfig(sandbox=None, adaptive=False))
     pipeline._face_detector = detector
     return pipeline
 

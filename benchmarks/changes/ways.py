@@ -67,6 +67,7 @@ def run(pipeline: Pipeline, patches: AbstractContextManager[Any] | None = None) 
 def changes(folder: Path) -> list[Change]:
     """Those that can be taken back in this process. ``folder`` is for copies of clips."""
     served, here = run(_pipeline()), _pipeline(sandbox=None)
+    whole = run(_pipeline(adaptive=False))
     copied = patch.object(media, "image_pixels", _pixels_copied)
     return [
         Change(
@@ -103,13 +104,21 @@ def changes(folder: Path) -> list[Change]:
             back=run(here),
         ),
         Change(
+            done="half of the frames first, and all where that does not settle it",
+            before="all frames",
+            now=served,
+            back=whole,
+            looks=True,
+            files=is_video,
+        ),
+        Change(
             done="keyframes and frames close behind them",
             before="frames exactly where they lie evenly, whatever must be decoded for them",
-            now=served,
-            back=run(_exact(_pipeline())),
+            now=whole,
+            back=run(_exact(_pipeline(adaptive=False))),
             looks=True,
             files=lambda file: file.seconds > LONGER / 2,  # shorter ones are decoded from end to end either way
-            validation=_sampled(here, folder),
+            validation=_sampled(_pipeline(sandbox=None, adaptive=False), folder),
         ),
         Change(
             done="a picture is not copied once it is decoded",
@@ -205,7 +214,7 @@ def _sampled(here: Pipeline, folder: Path) -> tuple[Run, Run]:
         with patch.object(sampling, "DECODE_BUDGET", budget):
             return measure(here, copy)
 
-    exact = _exact(_pipeline(sandbox=None))
+    exact = _exact(_pipeline(sandbox=None, adaptive=False))
     return near_keyframes, lambda path: measure(exact, copy_of(path))
 
 

@@ -48,6 +48,11 @@ SEVERITY = (Verdict.INCONCLUSIVE, Verdict.AUTHENTIC, Verdict.SUSPICIOUS, Verdict
 # them is the worse for it.
 STRETCH_SHARE = 1 / 4
 STRETCH = 8
+# What half of the frames must say for the other half to be left out; see `is_settled`. Faces that could be judged, and
+# the mean's distance from the lower threshold, in calibrated logits. Measured with `benchmarks.adaptive_sampling`.
+SETTLED_FACES = 8
+SETTLED_MARGIN = 1.5
+STANDARD_ERRORS = 2.0
 SHORT_VIDEO = 1.0  # seconds; below this "too short" explains too few frames
 
 
@@ -141,6 +146,35 @@ def _why_not(problems: Sequence[ReasonCode | None], usable: Sequence[FaceScore],
     if media.duration is not None and media.duration < SHORT_VIDEO:
         return ReasonCode.TOO_SHORT
     return ReasonCode.FEW_FRAMES
+
+
+def rises(score: FaceScore, spec: ModelSpec, kind: MediaKind) -> bool:
+    """Whether a face, of which more frames are at hand, is worth a closer look."""
+    return unusable_because(score.quality, spec.quality, kind) is None and score.score >= spec.point(kind).suspicious
+
+
+def is_settled(tracks: Sequence[TrackResult], spec: ModelSpec, kind: MediaKind) -> bool:
+    """Whether more frames would hardly change what some of them, evenly spread, say of a file.
+
+    So it is where everybody could be judged, by enough faces, of which none alone :func:`rises`, and where the mean
+    lies so far below the lower threshold that their spread cannot have hidden it on the other side. All that is not
+    clear needs the others: short tracks, poor pictures, nobody at all.
+    """
+    return bool(tracks) and all(_is_clearly_authentic(track, spec, kind) for track in tracks)
+
+
+def _is_clearly_authentic(track: TrackResult, spec: ModelSpec, kind: MediaKind) -> bool:
+    usable = [s for s in track.scores if unusable_because(s.quality, spec.quality, kind) is None]
+    if track.score is None or len(usable) < SETTLED_FACES or any(rises(s, spec, kind) for s in usable):
+        return False
+    point = spec.point(kind)
+    error = point.slope * float(np.std([s.logit for s in usable], ddof=1)) / math.sqrt(len(usable))
+    highest = _logit(track.score) + STANDARD_ERRORS * error
+    return highest <= _logit(point.suspicious) - SETTLED_MARGIN
+
+
+def _logit(probability: float) -> float:
+    return math.log(probability) - math.log1p(-probability)
 
 
 def judge_file(

@@ -7,7 +7,7 @@ ever shown, and one of each person. The others lose crop and map as soon as that
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from detection.engine.types import FaceScore
@@ -39,6 +39,10 @@ class Album:
             self.scores.append(score)
             if self._most is not None:
                 self._choose(len(self.scores) - 1, self._most)
+
+    def rename(self, tracks: Mapping[tuple[float, int], int]) -> None:
+        """Give faces of the track that a (time, track) names to another one. Portraits that were chosen stay so."""
+        self.scores = [replace(s, track=tracks.get((s.time, s.track), s.track)) for s in self.scores]
 
     def _choose(self, place: int, most: int) -> None:
         score = self.scores[place]

@@ -30,6 +30,7 @@ class EngineConfig:
     face_detector: FaceDetectorName = "blazeface"
     yunet_model: Path | None = None  # ONNX file, needed for "yunet"
     frames: int = 32  # at most so many frames of a video are looked at
+    adaptive: bool = True  # half of them first, and the others only where that does not settle it
     batch_size: int = 8  # faces scored between two reports of scores, or as many as the network likes at once
     threads: int = 2  # in which faces are looked for and scored
     limits: Limits = field(default_factory=Limits)
@@ -55,6 +56,7 @@ def pipeline_of(spec: ModelSpec, config: EngineConfig) -> Pipeline:
         batch_size=max(config.batch_size, classifier.batch_size),
         limits=config.limits,
         opener=opener,
+        adaptive=config.adaptive,
     )
 
 

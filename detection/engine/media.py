@@ -104,7 +104,7 @@ class Media(Protocol):
     @property
     def info(self) -> MediaInfo: ...
 
-    def sample(self, count: int, *, exact: bool = False) -> Iterator[Frame]:
+    def sample(self, count: int, *, exact: bool = False, half: bool = False, given: int = 0) -> Iterator[Frame]:
         """Yield at most ``count`` frames, evenly over the whole media, times strictly increasing.
 
         Pictures are RGB uint8 of shape (info.height, info.width, 3), C-contiguous; times are seconds
@@ -113,6 +113,9 @@ class Media(Protocol):
         Args:
             count: 1 to ``MOST_FRAMES``.
             exact: take the frames that lie evenly, however much must be decoded for them.
+            half: only every other one of them.
+            given: without the first so many that ``half`` gave; perhaps nothing is left. One of them may come again
+                where the video has few frames or broken ones.
 
         Raises:
             MediaError: nothing could be decoded.
@@ -226,13 +229,14 @@ class ImageFile:
         height, width = self._image.shape[:2]
         self.info = MediaInfo(MediaKind.IMAGE, f"image/{codec}", width, height, codec, rotation=orientation.clockwise)
 
-    def sample(self, count: int, *, exact: bool = False) -> Iterator[Frame]:
-        """The picture, whatever is asked for. See :class:`Media`."""
-        del exact
+    def sample(self, count: int, *, exact: bool = False, half: bool = False, given: int = 0) -> Iterator[Frame]:
+        """The picture, whatever is asked for, unless it was given. See :class:`Media`."""
+        del exact, half
         check_count(count)
         if self._image is None:
             raise ValueError("the image is closed")
-        yield Frame(index=0, time=0.0, image=self._image)
+        if not given:
+            yield Frame(index=0, time=0.0, image=self._image)
 
     def close(self) -> None:
         self._image = None
@@ -266,11 +270,11 @@ class VideoFile:
             self.close()
             raise
 
-    def sample(self, count: int, *, exact: bool = False) -> Iterator[Frame]:
+    def sample(self, count: int, *, exact: bool = False, half: bool = False, given: int = 0) -> Iterator[Frame]:
         """See :class:`Media`. How the frames are chosen is told in :mod:`detection.engine.sampling`."""
         check_count(count)
         last_time, index = -1.0, -1
-        for run in plan(self._timeline, count, exact=exact):
+        for run in plan(self._timeline, count, exact=exact, half=half, given=given):
             for pts, picture in nearest(self._decode_run(run), lambda timed: timed[0], run.wanted):
                 time = max(0.0, self._seconds(pts))
                 if time <= last_time:  # two runs met at one frame
@@ -278,7 +282,7 @@ class VideoFile:
                 number = round((pts - self._timeline.start) / self._timeline.ticks_per_frame)
                 last_time, index = time, max(index + 1, number)
                 yield Frame(index, time, self._convert(picture))
-        if index < 0:
+        if index < 0 and not given:
             raise MediaError(ErrorCode.UNREADABLE_MEDIA, _DAMAGED)
 
     def close(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,12 +19,12 @@ from detection.engine.media import Limits, Media, open_media, sample_count
 from detection.engine.registry import ModelSpec
 from detection.engine.sampling import frames_wanted
 from detection.engine.scoring import Challenger, Crop, cut, judge_tracks, score_crops
-from detection.engine.search import FaceSearch
-from detection.engine.tracking import FaceTracker, scene_of
+from detection.engine.search import Follower
 from detection.engine.types import (
     AnalysisResult,
     Event,
     Frame,
+    MediaInfo,
     MediaKind,
     Mode,
     Progress,
@@ -34,6 +34,9 @@ from detection.engine.types import (
 )
 
 Listener = Callable[[Event], None]
+
+# Fewer frames are looked at in one pass: half of them would hardly ever settle anything.
+LEAST_FOR_TWO_PASSES = 4 * aggregation.SETTLED_FACES
 
 
 class Opener(Protocol):
@@ -81,11 +84,18 @@ class _Run:
     kind: MediaKind = MediaKind.IMAGE  # until the file is open and says what it is
     watch: Stopwatch = field(default_factory=Stopwatch)
     waiting: list[Crop] = field(default_factory=list)
-    frames_done: int = 0
+    times: set[float] = field(default_factory=set)  # of the frames that were looked at
+
+    @property
+    def frames_done(self) -> int:
+        return len(self.times)
 
 
 class Pipeline:
     """Analyses files, one after the other. Not safe to share between threads.
+
+    Unless ``adaptive`` is false, half of a video's frames are looked at first: if they settle the matter, only they are
+    (:func:`aggregation.is_settled`), and as soon as one of their faces rises all the others are.
 
     Memory is bounded by ``frames`` times ``max_faces`` crops of the network's input size, whatever the length of
     the media. A thorough run keeps the crops that an :class:`Album` keeps, and figures of every face.
@@ -102,6 +112,7 @@ class Pipeline:
         max_faces: int = 12,
         limits: Limits | None = None,
         opener: Opener = open_here,
+        adaptive: bool = True,
     ) -> None:
         self.spec = spec
         self._classifier = classifier
@@ -111,6 +122,7 @@ class Pipeline:
         self._max_faces = max_faces
         self._limits = limits or Limits()
         self._open = opener
+        self._adaptive = adaptive
 
     def run(
         self,
@@ -167,31 +179,54 @@ class Pipeline:
         count = frames_wanted(run.mode, self._frames, media.info.duration)
         total = sample_count(media.info, count)
         run.listener(Progress(Stage.PROBING, 0, total))
-        search, tracker = FaceSearch(self._face_detector), FaceTracker()
-        frames = media.sample(count, exact=run.mode is Mode.THOROUGH)
-        while True:
+        twice = self._adaptive and run.mode is Mode.STANDARD and total >= LEAST_FOR_TWO_PASSES
+        follower = Follower(self._face_detector, self._max_faces, twice=twice)
+        if not twice:
+            exact = run.mode is Mode.THOROUGH  # asked for, and not cut short
+            self._look_at(media.sample(count, exact=exact), follower, total, run)
+        else:
+            self._look_at(media.sample(count, half=True), follower, total, run, until_one_rises=True)
+            if not self._is_settled(media.info, run):
+                follower.begin_again()
+                self._look_at(media.sample(count, given=run.frames_done), follower, total, run)
+                self._rename(follower.renamed(), run)
+        run.listener(Progress(Stage.EXPLAINING, run.frames_done, run.frames_done))
+
+    def _is_settled(self, media: MediaInfo, run: _Run) -> bool:
+        with run.watch("aggregate"):
+            return aggregation.is_settled(judge_tracks(run.album.scores, media, self.spec), self.spec, media.kind)
+
+    def _look_at(
+        self, frames: Iterator[Frame], follower: Follower, total: int, run: _Run, *, until_one_rises: bool = False
+    ) -> None:
+        while not (until_one_rises and any(aggregation.rises(s, self.spec, run.kind) for s in run.album.scores)):
             with run.watch("decode"):
                 frame = next(frames, None)
             if frame is None:
                 break
-            self._find_faces(frame, search, tracker, run)
-            run.frames_done += 1
+            if frame.time in run.times:  # it had to stand for several
+                continue
+            self._find_faces(frame, follower, run)
+            run.times.add(frame.time)
             # The first ones at once: somebody is watching.
             if len(run.waiting) >= (self._batch_size if run.album.scores else 1):
                 self._score_waiting(run)
             run.listener(Progress(Stage.SCORING, run.frames_done, max(total, run.frames_done)))
         self._score_waiting(run)
-        run.listener(Progress(Stage.EXPLAINING, run.frames_done, run.frames_done))
 
-    def _find_faces(self, frame: Frame, search: FaceSearch, tracker: FaceTracker, run: _Run) -> None:
+    def _find_faces(self, frame: Frame, follower: Follower, run: _Run) -> None:
         with run.watch("faces"):
-            scene = scene_of(frame.image)
-            faces = search.find(frame.image, frame.time, scene)[: self._max_faces]
-            tracked = tracker.update(frame.index, frame.time, frame.image, faces, scene)
+            tracked = follower.see(frame)
         with run.watch("crop"):
             run.waiting += [cut(self.spec, frame, track, face) for track, face in tracked]
         if run.challenger is not None:
             run.challenger.see(frame, tracked)
+
+    def _rename(self, tracks: Mapping[tuple[float, int], int], run: _Run) -> None:
+        """Who is who is known when all frames are."""
+        run.album.rename(tracks)
+        if run.challenger is not None:
+            run.challenger.rename(tracks)
 
     def _score_waiting(self, run: _Run) -> None:
         if not run.waiting:

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -51,6 +52,33 @@ MOST_REMEMBERED = 4096
 Looks = FloatArray  # (regions, bins): a histogram of each region; 0 everywhere: it lies outside the picture
 
 
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """What a tracker needs of one frame, some kilobytes: it can be followed again without the picture.
+
+    Attributes:
+        frame_index: of the frame, for messages only.
+        time: of the frame, seconds.
+        scene: what :func:`scene_of` gives for it.
+        faces: in any order; may be empty.
+        looks: of each face.
+    """
+
+    frame_index: int
+    time: float
+    scene: FloatArray
+    faces: tuple[Face, ...]
+    looks: tuple[Looks, ...]
+
+
+def sighting_of(
+    frame_index: int, time: float, image: RGBImage, faces: Sequence[Face], scene: FloatArray | None = None
+) -> Sighting:
+    """The sighting of ``faces``, which were found in ``image``; ``scene`` from who has it at hand."""
+    scene = scene_of(image) if scene is None else scene
+    return Sighting(frame_index, time, scene, tuple(faces), tuple(_looks(image, face) for face in faces))
+
+
 class FaceTracker:
     """Follows the faces of one media file; make a new one for each file.
 
@@ -69,7 +97,7 @@ class FaceTracker:
     def update(
         self, frame_index: int, time: float, image: RGBImage, faces: Sequence[Face], scene: FloatArray | None = None
     ) -> list[tuple[int, Face]]:
-        """Assign the faces of the next frame to tracks.
+        """Assign the faces of the next frame to tracks: :meth:`follow` for who has the picture.
 
         Args:
             frame_index: of the frame, for messages only.
@@ -85,25 +113,29 @@ class FaceTracker:
         Raises:
             ValueError: the frame is not later than the one before.
         """
-        if time <= self._time:
-            raise ValueError(f"frame {frame_index} at {time} s is not later than {self._time} s")
-        self._time = time
-        scene = scene_of(image) if scene is None else scene
-        looks = [_looks(image, face) for face in faces]
-        chosen = assign(self._people.costs(time, scene, faces, looks), LIMIT)
-        seen = list(zip(faces, looks, chosen, strict=True))
-        for face, look, place in seen:
+        tracks = self.follow(sighting_of(frame_index, time, image, faces, scene))
+        return list(zip(tracks, faces, strict=True))
+
+    def follow(self, seen: Sighting) -> list[int]:
+        """The track of each of the sighting's faces. See :meth:`update`."""
+        if seen.time <= self._time:
+            raise ValueError(f"frame {seen.frame_index} at {seen.time} s is not later than {self._time} s")
+        self._time = seen.time
+        chosen = assign(self._people.costs(seen), LIMIT)
+        # Before anybody is added: who is new may take a place.
+        tracks = [None if place is None else self._people.id_at(place) for place in chosen]
+        for face, looks, place in zip(seen.faces, seen.looks, chosen, strict=True):
             if place is not None:
-                self._people.see_again(place, face, time, scene, look)
-        ids = [None if place is None else self._people.id_at(place) for place in chosen]
-        result = []
-        for (face, look, _), known in zip(seen, ids, strict=True):
-            track = known
-            if track is None:
-                track, self._tracks = self._tracks, self._tracks + 1
-                self._people.add(track, face, time, scene, look)
-            result.append((track, face))
-        return result
+                self._people.see_again(place, face, seen, looks)
+        return [
+            self._begin(face, seen, looks) if known is None else known
+            for face, looks, known in zip(seen.faces, seen.looks, tracks, strict=True)
+        ]
+
+    def _begin(self, face: Face, seen: Sighting, looks: Looks) -> int:
+        track, self._tracks = self._tracks, self._tracks + 1
+        self._people.add(track, face, seen, looks)
+        return track
 
 
 class _People:
@@ -116,7 +148,7 @@ class _People:
     def id_at(self, place: int) -> int:
         return int(self._rows["id"][place])
 
-    def add(self, track: int, face: Face, time: float, scene: FloatArray, looks: Looks) -> None:
+    def add(self, track: int, face: Face, seen: Sighting, looks: Looks) -> None:
         """Remember somebody new; where there are too many, in the place of who was not seen for the longest time."""
         if self._count < MOST_REMEMBERED:
             place, self._count = self._count, self._count + 1
@@ -126,27 +158,27 @@ class _People:
             place = int(np.argmin(self._rows["time"][: self._count]))
         self._rows["id"][place] = track
         self._rows["looks"][place, USUAL] = looks
-        self._write(place, face, time, scene, looks)
+        self._write(place, face, seen, looks)
 
-    def see_again(self, place: int, face: Face, time: float, scene: FloatArray, looks: Looks) -> None:
+    def see_again(self, place: int, face: Face, seen: Sighting, looks: Looks) -> None:
         self._rows["looks"][place, USUAL] = _blended(self._rows["looks"][place, USUAL], looks)
-        self._write(place, face, time, scene, looks)
+        self._write(place, face, seen, looks)
 
-    def _write(self, place: int, face: Face, time: float, scene: FloatArray, looks: Looks) -> None:
+    def _write(self, place: int, face: Face, seen: Sighting, looks: Looks) -> None:
         row = self._rows[place]
-        row["time"], row["centre"], row["size"] = time, face.box.centre, _size(face)
-        row["scene"] = scene.ravel()
+        row["time"], row["centre"], row["size"] = seen.time, face.box.centre, _size(face)
+        row["scene"] = seen.scene.ravel()
         row["looks"][LAST] = looks
         row["visible"] = row["looks"].any(axis=2)
 
-    def costs(self, time: float, scene: FloatArray, faces: Sequence[Face], looks: Sequence[Looks]) -> Costs:
+    def costs(self, seen: Sighting) -> Costs:
         """What joining each track would cost each face, shape (faces, tracks)."""
         rows = self._rows[: self._count]
-        if not faces or not self._count:
-            return np.zeros((len(faces), self._count))
-        same = np.einsum("tp,p->t", rows["scene"], scene.ravel()) / scene.size >= SAME_SCENE
-        place = np.where(same, _place_costs(rows, faces, time), OTHER_SCENE)
-        stacked = np.stack(looks)
+        if not seen.faces or not self._count:
+            return np.zeros((len(seen.faces), self._count))
+        same = np.einsum("tp,p->t", rows["scene"], seen.scene.ravel()) / seen.scene.size >= SAME_SCENE
+        place = np.where(same, _place_costs(rows, seen.faces, seen.time), OTHER_SCENE)
+        stacked = np.stack(seen.looks)
         last, usual = (_differences(rows, which, stacked) for which in (LAST, USUAL))
         costs: Costs = place + np.minimum(last, usual) / LOOKS_SCALE
         return costs

@@ -161,3 +161,52 @@ class TestFile:
 
 def test_every_reason_code_has_a_message():
     assert set(aggregation.MESSAGES) == set(ReasonCode)
+
+
+class TestSettled:
+    """When half of the frames are enough. The test's thresholds are .6 and .8, at logits of .41 and 1.39."""
+
+    CALM = (-4.0, -3.9, -4.1, -4.0) * 4
+
+    def settled(self, *tracks):
+        return aggregation.is_settled(tracks, SPEC, VIDEO.kind)
+
+    def test_calm_and_clearly_authentic(self):
+        assert self.settled(track_of(self.CALM))
+        assert self.settled(track_of(self.CALM), track_of(self.CALM, track=1))
+
+    def test_nobody_is_not_settled(self):
+        assert not self.settled()
+
+    @pytest.mark.parametrize("place", [0, 7, 15])
+    def test_one_face_that_looks_suspicious_is_enough(self, place):
+        logits = list(self.CALM)
+        logits[place] = 0.5
+        assert track_of(logits).verdict is Verdict.AUTHENTIC
+        assert not self.settled(track_of(logits))
+
+    @pytest.mark.parametrize("logit", [5.0, 1.0])
+    def test_an_alarm_is_looked_at_closely_however_clear(self, logit):
+        assert not self.settled(track_of([logit] * 16))
+
+    def test_what_lies_near_the_threshold_is_not_settled(self):
+        assert self.settled(track_of([-1.2] * 16))
+        assert not self.settled(track_of([-1.0] * 16))
+
+    def test_what_wavers_must_lie_further_away(self):
+        wavering = [-1.2 - 1.5, -1.2 + 1.5] * 8
+        assert track_of(wavering).score == pytest.approx(track_of([-1.2] * 16).score)
+        assert not self.settled(track_of(wavering))
+
+    def test_a_short_track_is_not_settled(self):
+        assert self.settled(track_of(self.CALM[:8]))
+        assert not self.settled(track_of(self.CALM[:7]))
+        assert not self.settled(track_of(self.CALM), track_of(self.CALM[:7], track=1))
+
+    def test_faces_that_cannot_be_judged_do_not_count(self):
+        small = [face_score(-4.0, time=20.0 + i, face_size=20.0) for i in range(9)]
+        seven = [face_score(v, time=float(i)) for i, v in enumerate(self.CALM[:7])]
+        assert not self.settled(aggregation.judge_track(0, seven + small, VIDEO, SPEC))
+
+    def test_somebody_who_cannot_be_judged_at_all_is_not_settled(self):
+        assert not self.settled(track_of(self.CALM), track_of(self.CALM, track=1, sharpness=1.0))

@@ -9,9 +9,12 @@ import pytest
 from PIL import Image
 
 from detection.engine.classifier import Prediction
-from detection.engine.errors import EngineError, ErrorCode
+from detection.engine.errors import Cancelled, EngineError, ErrorCode
 from detection.engine.factory import EngineConfig, build_pipeline
+from detection.engine.media import VideoFile
 from detection.engine.pipeline import Pipeline
+from detection.engine.sandbox import Sandbox
+from detection.engine.scoring import Challenger
 from detection.engine.types import Box, Face, MediaKind, Mode, Progress, ReasonCode, Scored, Stage, Verdict
 from tests import clips
 from tests.engine.builders import SPEC
@@ -172,7 +175,7 @@ class TestThorough:
 
     def test_a_usual_look_keeps_all(self, film, monkeypatch):
         monkeypatch.setattr("detection.engine.pipeline.MOST_PICTURES", 5)
-        (track,) = pipeline(ScriptedFaces(0), RisingClassifier()).run(film).tracks
+        (track,) = pipeline(ScriptedFaces(0), RisingClassifier(), adaptive=False).run(film).tracks
         assert len(track.scores) == 32
         assert all(score.crop is not None and score.evidence is not None for score in track.scores)
 
@@ -181,6 +184,143 @@ class TestThorough:
         usual, thorough = machine.run(photo), machine.run(photo, mode=Mode.THOROUGH)
         assert (usual.score, usual.total_frames) == (thorough.score, thorough.total_frames)
         assert all(score.crop is not None for track in thorough.tracks for score in track.scores)
+
+
+class Spike:
+    """Finds one crop of them all suspicious, the one with this number."""
+
+    def __init__(self, number: int) -> None:
+        self.number, self.seen = number, 0
+
+    def predict(self, crops):
+        logits = np.array([1.0 if self.seen + i == self.number else -5.0 for i in range(len(crops))], np.float32)
+        self.seen += len(crops)
+        return Prediction(logits, np.tile(logits[:, None, None], (1, 2, 2)))
+
+
+class Visitor(ScriptedFaces):
+    """One person, from the second frame of the first pass on another one, and in the first of the second pass a third.
+
+    That is in order of time: one; one, a visitor, the other one; from then on two.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(0, 100, 150)
+        self.asked = -1
+
+    def detect(self, image):
+        self.asked += 1
+        one, visitor, other = self.faces
+        return {0: [one], 16: [one, visitor, other]}.get(self.asked, [one, other])
+
+    def follow(self, image, faces):
+        return self.detect(image)
+
+
+UNCLEAR = -1.0  # a logit below the thresholds of the test's model, but not far below
+
+
+class TestTwoPasses:
+    """Half of the frames first; the others where that is not enough."""
+
+    def run(self, film, classifier, faces=(0,), events=None, **options):
+        machine = pipeline(ScriptedFaces(*faces), classifier, **options)
+        return machine.run(film, [].append if events is None else events.append)
+
+    def times(self, result, track=0):
+        return [score.time for score in result.tracks[track].scores]
+
+    def test_a_clear_video_is_looked_at_once(self, film):
+        events = []
+        half = self.run(film, ScriptedClassifier(-5.0), events=events)
+        whole = self.run(film, ScriptedClassifier(-5.0), adaptive=False)
+        assert (half.total_frames, whole.total_frames) == (16, 32)
+        assert set(self.times(half)) < set(self.times(whole))
+        assert (half.verdict, half.score) == (whole.verdict, pytest.approx(whole.score))
+        assert events[-1] == Progress(Stage.EXPLAINING, 16, 16)
+
+    @pytest.mark.parametrize("logit", [UNCLEAR, 1.0, 5.0])
+    def test_what_is_not_clear_is_looked_at_whole_in_order_of_time_and_nothing_twice(self, film, logit):
+        events = []
+        adaptive = self.run(film, ScriptedClassifier(logit), faces=(0, 150), events=events)
+        whole = self.run(film, ScriptedClassifier(logit), faces=(0, 150), adaptive=False)
+        assert adaptive.total_frames == whole.total_frames == 32
+        for track in (0, 1):
+            assert self.times(adaptive, track) == self.times(whole, track)
+            assert [s.index for s in adaptive.tracks[track].scores] == [s.index for s in whole.tracks[track].scores]
+        assert (adaptive.verdict, adaptive.score) == (whole.verdict, whole.score)
+        assert adaptive.tracks[0].segments == whole.tracks[0].segments
+        assert adaptive.deepfake_frames == whole.deepfake_frames
+
+    def test_progress_never_goes_back_and_every_frame_is_told_once(self, film):
+        events = []
+        self.run(film, ScriptedClassifier(UNCLEAR), events=events)
+        progress = [event for event in events if isinstance(event, Progress)]
+        done = [event.frames_done for event in progress]
+        assert done == [*range(33), 32]
+        assert {event.frames_total for event in progress} == {32}
+        points = [time for event in events if isinstance(event, Scored) for time, _ in event.points]
+        assert len(points) == len(set(points)) == 32
+        assert points != sorted(points), "those between come later"
+
+    @pytest.mark.parametrize(("number", "frames"), [(0, 32), (9, 32), (15, 32), (16, 16)])
+    def test_one_frame_that_rises_is_enough(self, film, number, frames):
+        result = self.run(film, Spike(number))
+        assert result.total_frames == frames
+        assert result.verdict is Verdict.AUTHENTIC
+
+    def test_a_challenger_hears_of_the_tracks_as_they_are_in_the_end(self, film):
+        challenger = Challenger(SPEC)
+        result = pipeline(Visitor(), ScriptedClassifier(UNCLEAR)).run(film, challenger=challenger)
+        assert [len(track.scores) for track in result.tracks] == [32, 1, 31]
+        crops = {(crop.time, crop.track) for crop in challenger._crops}
+        assert crops == {(score.time, score.track) for track in result.tracks for score in track.scores}
+
+    def test_it_can_be_stopped_between_the_passes(self, film):
+        seen = []
+
+        def listener(event):
+            if isinstance(event, Progress) and event.frames_done == 17:
+                raise Cancelled
+            seen.append(event)
+
+        with pytest.raises(Cancelled):
+            pipeline(ScriptedFaces(0), ScriptedClassifier(UNCLEAR)).run(film, listener)
+        assert max(event.frames_done for event in seen if isinstance(event, Progress)) == 16
+
+    def test_few_frames_are_looked_at_at_once(self, film, tmp_path):
+        assert self.run(film, ScriptedClassifier(-5.0), frames=31).total_frames == 31
+        short = clips.video(tmp_path / "short.mp4", frames=31, size=(320, 256), paint=texture)
+        assert self.run(short, ScriptedClassifier(-5.0)).total_frames == 31
+
+    def test_a_thorough_look_is_not_cut_short(self, film):
+        machine = pipeline(ScriptedFaces(0), ScriptedClassifier(-5.0))
+        assert machine.run(film, mode=Mode.THOROUGH).total_frames == 100
+
+    def test_nobody_to_be_seen_is_looked_for_in_all_frames(self, film):
+        result = self.run(film, ScriptedClassifier(-5.0), faces=())
+        assert (result.verdict, result.total_frames) == (Verdict.INCONCLUSIVE, 32)
+
+    def test_a_frame_that_stands_for_several_is_looked_at_once(self, film):
+        """As where a part of the video is broken."""
+
+        class Same(VideoFile):
+            def sample(self, count, *, exact=False, half=False, given=0):
+                return super().sample(count, half=True)
+
+        def opener(path, *, limits, waiting, mode):
+            return Same(path.open("rb"), "mov", "video/mp4", limits)
+
+        result = self.run(film, ScriptedClassifier(UNCLEAR), opener=opener)
+        assert result.total_frames == 16
+        assert self.times(result) == sorted(set(self.times(result)))
+
+    @pytest.mark.parametrize("logit", [UNCLEAR, 5.0])
+    def test_decoded_in_the_sandbox_it_gives_the_same(self, film, logit):
+        here = self.run(film, ScriptedClassifier(logit))
+        there = self.run(film, ScriptedClassifier(logit), opener=Sandbox())
+        assert self.times(there) == self.times(here)
+        assert there.total_frames == 32
 
 
 def texture(index: int = 0) -> np.ndarray:

@@ -238,10 +238,10 @@ def test_a_crowd_is_compared_as_each_of_it_would_be() -> None:
     known = [somebody(chance, float(chance.uniform(0, 50)), walls) for _ in range(40)]
     people = tracking._People()
     for number, one in enumerate(known):
-        people.add(number, one.face, one.time, one.place, one.looks)
+        people.add(number, one.face, tracking.Sighting(0, one.time, one.place, (one.face,), (one.looks,)), one.looks)
     faces = [somebody(chance, 60.0, walls[:1]) for _ in range(5)]
-    looks = [one.looks for one in faces]
-    costs = people.costs(60.0, faces[0].place, [one.face for one in faces], looks)
+    looks = tuple(one.looks for one in faces)
+    costs = people.costs(tracking.Sighting(0, 60.0, faces[0].place, tuple(one.face for one in faces), looks))
     expected = [[cost(before, now) for before in known] for now in faces]
     assert {len([region for region in one.looks if region.any()]) for one in known} >= {2, 3}
     assert len({tracking.same_scene(before.place, faces[0].place) for before in known}) == 2
