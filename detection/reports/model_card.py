@@ -29,6 +29,7 @@ class Table:
     caption: str
     head: Sequence[str]
     rows: Sequence[Sequence[str]]
+    has_notes: bool = False  # in the last column, in the measurement's own words, which are English
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,7 +296,8 @@ def _runs(facts: Json, key: str, name: str, title: str, first: str) -> Section:
         [str(row[name]), *(_cell(row["figures"].get(f)) for f in figures), *(_cell(row.get(word)) for word in extra)]
         for row in rows
     ]
-    tables = [Table(title, [first, *figures, *(words[word] for word in extra)], cells)] if cells else []
+    head = [first, *figures, *(words[word] for word in extra)]
+    tables = [Table(title, head, cells, has_notes="note" in extra)] if cells else []
     return Section(key, title, tables=tables)
 
 
