@@ -68,7 +68,8 @@ def changes(folder: Path) -> list[Change]:
     """Those that can be taken back in this process. ``folder`` is for copies of clips."""
     served, here = run(_pipeline()), _pipeline(sandbox=None)
     whole = run(_pipeline(adaptive=False))
-    copied = patch.object(media, "image_pixels", _pixels_copied)
+    by_pillow = run(here, patch.object(media, "jpeg_pixels", lambda *_: None))
+    copied = run(here, patch.multiple(media, jpeg_pixels=lambda *_: None, image_pixels=_pixels_copied))
     return [
         Change(
             done="faces are followed from frame to frame",
@@ -123,8 +124,15 @@ def changes(folder: Path) -> list[Change]:
         Change(
             done="a picture is not copied once it is decoded",
             before="two copies",
-            now=run(here),  # in this process, where it can be undone
-            back=run(here, copied),
+            now=by_pillow,  # in this process, where it can be undone
+            back=copied,
+            files=lambda file: not file.is_video,
+        ),
+        Change(
+            done="a JPEG is decoded straight into an array",
+            before="by Pillow, and read out of it",
+            now=run(here),
+            back=by_pillow,
             files=lambda file: not file.is_video,
         ),
     ]

@@ -48,6 +48,7 @@ from detection.engine.pixels import (
     check_memory,
     frame_orientation,
     image_pixels,
+    jpeg_pixels,
     square_pixel_size,
 )
 from detection.engine.sampling import MOST_FRAMES, Run, Timeline, nearest, plan
@@ -215,7 +216,8 @@ class ImageFile:
             # guards against huge pictures with a process-wide limit and a warning of its own.
             with file, plugin(file) as picture:
                 _check_pixels(picture.width, picture.height, limits)
-                image = image_pixels(picture)
+                straight = jpeg_pixels(file, picture) if plugin is JpegImageFile else None
+                image = image_pixels(picture) if straight is None else straight
                 exif = picture.getexif().get(ExifTags.Base.Orientation, 1)
         except Image.DecompressionBombError as error:  # Pillow's own limit, far above any sensible one
             message = gettext_noop("The picture has far too many pixels. Scale it down and try again.")

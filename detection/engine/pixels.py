@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import errno
 from fractions import Fraction
-from typing import Final, NamedTuple
+from typing import BinaryIO, Final, NamedTuple
 
 import numpy as np
+import simplejpeg
 from av.error import FFmpegError
 from av.sidedata.sidedata import SideData
 from av.video.frame import VideoFrame
@@ -19,6 +20,7 @@ from detection.engine.types import RGBImage
 _SANE_PIXEL_ASPECT: Final = (Fraction(1, 10), Fraction(10))  # outside, the header is wrong, not the picture
 _AVCOL_SPC_UNSPECIFIED: Final = 2
 _HD_HEIGHT: Final = 720
+_JPEG_EXTRA_BYTES: Final = 1 << 20  # for whatever stands in a JPEG beside its pixels
 
 
 class Orientation(NamedTuple):
@@ -82,6 +84,30 @@ def image_pixels(picture: Image.Image) -> RGBImage:
         picture = Image.alpha_composite(white, picture)
     # Each of the two would copy the picture once more, which for a large photo is as slow as decoding it.
     return np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB"))
+
+
+def jpeg_pixels(file: BinaryIO, header: Image.Image) -> RGBImage | None:
+    """The pixels of a colour JPEG, the same that Pillow gives, in half the time; None where Pillow has to do it.
+
+    Both decode with libjpeg-turbo. Pillow does it row by row into memory of its own, at four bytes a pixel, and two
+    copies more make an array of that. What is not entirely right is Pillow's, too: it knows what can be borne.
+
+    Args:
+        file: of the whole JPEG.
+        header: what Pillow made of its header; nothing is loaded yet.
+    """
+    if header.mode != "RGB":
+        return None
+    most = _JPEG_EXTRA_BYTES + 3 * header.width * header.height
+    file.seek(0)
+    data = file.read(most + 1)
+    try:
+        height, width, _space, _subsampling = simplejpeg.decode_jpeg_header(data)
+        if (width, height) != header.size or len(data) > most:
+            return None
+        return np.asarray(simplejpeg.decode_jpeg(data, "RGB"))
+    except ValueError:
+        return None
 
 
 def frame_orientation(frame: VideoFrame) -> Orientation:

@@ -43,7 +43,7 @@ def test_a_quick_run_takes_every_change_back_and_finds_the_same_answers(tmp_path
         ).read_text()
     )
     found = kept["sections"]["changes"]["figures"]
-    assert len(found) == 9
+    assert len(found) == 10
     ranked = {name for name, figures in found.items() if figures["validation"]}
     assert ranked == {
         "faces are followed from frame to frame",

@@ -13,10 +13,12 @@ import pytest
 from av.container import InputContainer
 from av.video.stream import VideoStream
 from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
 
 from detection.engine import media as media_module
 from detection.engine.errors import ErrorCode, MediaError
 from detection.engine.media import Limits, open_media, sample_count
+from detection.engine.pixels import jpeg_pixels
 from detection.engine.types import Frame, MediaInfo, MediaKind
 from tests import clips
 
@@ -779,6 +781,91 @@ def test_a_truncated_picture(tmp_path: Path, name: str) -> None:
     error = refusal(clips.cut(whole, tmp_path / f"cut-{name}", 0.5))
     assert error.code is ErrorCode.UNREADABLE_MEDIA
     assert "incomplete" in error.message
+
+
+def of_pillow(path: Path) -> np.ndarray | None:
+    """The pixels by Pillow alone; None if it refuses them."""
+    try:
+        with Image.open(path) as picture:
+            return np.asarray(picture.convert("RGB"))
+    except (OSError, SyntaxError, ValueError):
+        return None
+
+
+def straight(path: Path) -> np.ndarray | None:
+    with path.open("rb") as file, JpegImageFile(file) as header:
+        return jpeg_pixels(file, header)
+
+
+@pytest.fixture
+def photo() -> Image.Image:
+    """Smooth and rough, of a size that ends inside the blocks of a JPEG."""
+    rng = np.random.default_rng(1)
+    ramp = np.linspace(0, 200, 333)[None, :, None] + np.linspace(0, 40, 201)[:, None, None]
+    return Image.fromarray((ramp + rng.integers(0, 16, (201, 333, 3))).clip(0, 255).astype(np.uint8))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"quality": 30},
+        {"subsampling": 0},
+        {"subsampling": 1},
+        {"subsampling": 2, "quality": 95},
+        {"progressive": True},
+        {"restart_marker_rows": 2},
+        {"keep_rgb": True},
+        {"exif": b"Exif\0\0nonsense", "comment": b"x" * 60_000},
+    ],
+    ids=["plain", "poor", "4:4:4", "4:2:2", "4:2:0", "progressive", "restarts", "stored as RGB", "much beside it"],
+)
+def test_a_jpeg_has_pillows_pixels_although_pillow_did_not_decode_it(
+    tmp_path: Path, photo: Image.Image, options: dict[str, object]
+) -> None:
+    path = tmp_path / "a.jpg"
+    photo.save(path, **options)
+    pixels = straight(path)
+    assert pixels is not None
+    assert np.array_equal(pixels, of_pillow(path))
+    assert np.array_equal(read(path)[1][0].image, pixels)
+
+
+@pytest.mark.parametrize("mode", ["L", "CMYK"])
+def test_a_jpeg_of_other_colours_is_pillows(tmp_path: Path, photo: Image.Image, mode: str) -> None:
+    photo.convert(mode).save(tmp_path / "a.jpg")
+    assert straight(tmp_path / "a.jpg") is None
+
+
+def test_a_jpeg_with_far_too_much_behind_it_is_not_read_whole(tmp_path: Path, photo: Image.Image) -> None:
+    path = tmp_path / "a.jpg"
+    photo.save(path)
+    whole = path.read_bytes()
+    path.write_bytes(whole + bytes(1 << 20))
+    assert straight(path) is not None, "a phone's short film behind its photo"
+    path.write_bytes(whole + bytes(3 << 20))
+    assert straight(path) is None
+    assert np.array_equal(read(path)[1][0].image, of_pillow(path))
+
+
+def test_a_damaged_jpeg_is_what_pillow_makes_of_it(tmp_path: Path, photo: Image.Image) -> None:
+    photo.save(tmp_path / "whole.jpg")
+    whole = (tmp_path / "whole.jpg").read_bytes()
+    rng = np.random.default_rng(5)
+    path = tmp_path / "a.jpg"
+    outcomes = set()
+    for attempt in range(60):
+        changed = bytearray(whole[: len(whole) - attempt % 3])  # with its end, half of it, none
+        for place in rng.integers(2, len(changed), attempt % 4):
+            changed[place] = int(rng.integers(256))
+        path.write_bytes(changed)
+        expected = of_pillow(path)
+        outcomes.add(expected is None)
+        if expected is None:
+            assert refusal(path).code is ErrorCode.UNREADABLE_MEDIA, attempt
+        else:
+            assert np.array_equal(read(path)[1][0].image, expected), attempt
+    assert outcomes == {True, False}, "damage of one kind only"
 
 
 def test_a_closed_picture_is_closed(tmp_path: Path) -> None:
