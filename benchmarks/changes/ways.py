@@ -94,7 +94,7 @@ def changes(folder: Path) -> list[Change]:
         Change(
             done="the first face is scored at once",
             before="when eight of them wait",
-            now=served,
+            now=whole,
             back=run(_in_full_batches()),
             files=is_video,
         ),
@@ -176,7 +176,7 @@ class InFullBatches(Pipeline):
 
 
 def _in_full_batches() -> Pipeline:
-    pipeline = _pipeline()
+    pipeline = _pipeline(adaptive=False)
     pipeline.__class__ = InFullBatches
     return pipeline
 

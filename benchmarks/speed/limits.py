@@ -37,19 +37,10 @@ Way = Callable[[], object]
 
 
 @dataclass(slots=True)
-class Sample:
-    """One question for frames, and how many of them were taken."""
-
-    values: tuple[Any, ...]
-    options: dict[str, Any]
-    taken: int = 0
-
-
-@dataclass(slots=True)
 class Work:
     """What one run of the pipeline asked of the decoder and of the network."""
 
-    samples: list[Sample] = field(default_factory=list)
+    samples: list[tuple[tuple[Any, ...], dict[str, Any]]] = field(default_factory=list)
     crops: list[NDArray[np.uint8]] = field(default_factory=list)
 
     @property
@@ -67,11 +58,8 @@ class NotingMedia:
         return getattr(self._media, name)
 
     def sample(self, *values: Any, **options: Any) -> Any:
-        asked = Sample(values, options)
-        self._work.samples.append(asked)
-        for frame in self._media.sample(*values, **options):
-            asked.taken += 1
-            yield frame
+        self._work.samples.append((values, options))
+        return self._media.sample(*values, **options)
 
     def __enter__(self) -> NotingMedia:
         return self
@@ -108,11 +96,7 @@ def noting(pipeline: Pipeline, work: Work) -> Any:
 def decode(path: Path, work: Work, opener: Any) -> int:
     """The same frames as the pipeline, thrown away. Returns how many."""
     with opener(path, limits=Limits(), waiting=lambda: None, mode=Mode.STANDARD) as media:
-        return sum(
-            1
-            for asked in work.samples
-            for _ in itertools.islice(media.sample(*asked.values, **asked.options), asked.taken)
-        )
+        return sum(1 for values, options in work.samples for _ in media.sample(*values, **options))
 
 
 def decode_all(path: Path) -> int:

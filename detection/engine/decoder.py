@@ -5,8 +5,8 @@ half a second. The fork is confined before it looks at the first byte. It gets t
 process knows neither names nor places of files, and none of the site's secrets (its environment is empty).
 
 Requests come over the socket ``FD``, one at a time: JSON with three descriptors (the file, the way back, the leash).
-A file's process answers questions for frames until whoever asked lets go of the leash, which a dying process does, too,
-or until it breaks a bound. How it ended is written on the leash. When ``FD`` closes, this process ends.
+A file's process ends when its work is done, when it breaks a bound, or when whoever asked lets go of the leash,
+which a dying process does, too. How it ended is written on the leash. When ``FD`` closes, this process ends.
 """
 
 from __future__ import annotations
@@ -129,24 +129,11 @@ def _read(request: dict[str, Any], file: int, way_back: int, confinement: Confin
 def _answer(answers: socket.socket, file: int, limits: Limits) -> None:
     with open_file(open(file, "rb"), limits=limits) as media:
         send(answers, {"info": asdict(media.info)})
-        while True:  # until nobody listens any more
-            asked = receive(answers)
-            frames = media.sample(asked["sample"], exact=asked["exact"], half=asked["half"], given=asked["given"])
-            for frame in frames:
-                if _is_asked_again(answers):
-                    break
-                send(answers, {"frame": [frame.index, frame.time]})
-                answers.sendall(frame.image.data)
-            send(answers, {"end": True})
-
-
-def _is_asked_again(answers: socket.socket) -> bool:
-    """Whether somebody wants other frames than those that are on their way, or none any more."""
-    try:
-        answers.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
-    except BlockingIOError:
-        return False
-    return True
+        asked = receive(answers)
+        for frame in media.sample(asked["sample"], exact=asked["exact"]):
+            send(answers, {"frame": [frame.index, frame.time]})
+            answers.sendall(frame.image.data)
+    send(answers, {"end": True})
 
 
 if __name__ == "__main__":

@@ -74,7 +74,8 @@ _NOT_A_PROGRAMME: Final = Disposition.attached_pic | Disposition.timed_thumbnail
 # Every thread decodes a frame ahead, which costs a picture of memory each and gains little beyond four. Counted
 # here, because a confined process (see `sandbox`) may not ask.
 _DECODER_THREADS: Final = min(4, os.cpu_count() or 1)
-# The nearest frame to any time lies within half a frame of it, and a little more where frames are not equally long.
+# The nearest frame to any time lies within half a frame of it. A little more, for frames are not all equally long;
+# where they are very unequal, one somewhat further away may be taken.
 _NEAREST: Final = 0.75
 _FIRST_FRAME_PACKETS: Final = 1024  # how far to look for something that can be decoded
 _FIRST_FRAME_PLACES: Final = 8  # and from how many keyframes
@@ -105,7 +106,7 @@ class Media(Protocol):
     @property
     def info(self) -> MediaInfo: ...
 
-    def sample(self, count: int, *, exact: bool = False, half: bool = False, given: int = 0) -> Iterator[Frame]:
+    def sample(self, count: int, *, exact: bool = False) -> Iterator[Frame]:
         """Yield at most ``count`` frames, evenly over the whole media, times strictly increasing.
 
         Pictures are RGB uint8 of shape (info.height, info.width, 3), C-contiguous; times are seconds
@@ -114,9 +115,6 @@ class Media(Protocol):
         Args:
             count: 1 to ``MOST_FRAMES``.
             exact: take the frames that lie evenly, however much must be decoded for them.
-            half: only every other one of them.
-            given: without the first so many that ``half`` gave; perhaps nothing is left. One of them may come again
-                where the video has few frames or broken ones.
 
         Raises:
             MediaError: nothing could be decoded.
@@ -231,14 +229,13 @@ class ImageFile:
         height, width = self._image.shape[:2]
         self.info = MediaInfo(MediaKind.IMAGE, f"image/{codec}", width, height, codec, rotation=orientation.clockwise)
 
-    def sample(self, count: int, *, exact: bool = False, half: bool = False, given: int = 0) -> Iterator[Frame]:
-        """The picture, whatever is asked for, unless it was given. See :class:`Media`."""
-        del exact, half
+    def sample(self, count: int, *, exact: bool = False) -> Iterator[Frame]:
+        """The picture, whatever is asked for. See :class:`Media`."""
+        del exact
         check_count(count)
         if self._image is None:
             raise ValueError("the image is closed")
-        if not given:
-            yield Frame(index=0, time=0.0, image=self._image)
+        yield Frame(index=0, time=0.0, image=self._image)
 
     def close(self) -> None:
         self._image = None
@@ -272,11 +269,11 @@ class VideoFile:
             self.close()
             raise
 
-    def sample(self, count: int, *, exact: bool = False, half: bool = False, given: int = 0) -> Iterator[Frame]:
+    def sample(self, count: int, *, exact: bool = False) -> Iterator[Frame]:
         """See :class:`Media`. How the frames are chosen is told in :mod:`detection.engine.sampling`."""
         check_count(count)
         last_time, index = -1.0, -1
-        for run in plan(self._timeline, count, exact=exact, half=half, given=given):
+        for run in plan(self._timeline, count, exact=exact):
             for pts, picture in nearest(self._decode_run(run), lambda timed: timed[0], run.wanted):
                 time = max(0.0, self._seconds(pts))
                 if time <= last_time:  # two runs met at one frame
@@ -284,7 +281,7 @@ class VideoFile:
                 number = round((pts - self._timeline.start) / self._timeline.ticks_per_frame)
                 last_time, index = time, max(index + 1, number)
                 yield Frame(index, time, self._convert(picture))
-        if index < 0 and not given:
+        if index < 0:
             raise MediaError(ErrorCode.UNREADABLE_MEDIA, _DAMAGED)
 
     def close(self) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from time import perf_counter
 from typing import Protocol
@@ -37,6 +39,8 @@ Listener = Callable[[Event], None]
 
 # Fewer frames are looked at in one pass: half of them would hardly ever settle anything.
 LEAST_FOR_TWO_PASSES = 4 * aggregation.SETTLED_FACES
+# Bytes that the other half may take while it waits: 16 frames of 1080p. Larger ones are looked at in one pass, too.
+MOST_HELD = 128 << 20
 
 
 class Opener(Protocol):
@@ -84,21 +88,19 @@ class _Run:
     kind: MediaKind = MediaKind.IMAGE  # until the file is open and says what it is
     watch: Stopwatch = field(default_factory=Stopwatch)
     waiting: list[Crop] = field(default_factory=list)
-    times: set[float] = field(default_factory=set)  # of the frames that were looked at
-
-    @property
-    def frames_done(self) -> int:
-        return len(self.times)
+    frames_done: int = 0
 
 
 class Pipeline:
     """Analyses files, one after the other. Not safe to share between threads.
 
-    Unless ``adaptive`` is false, half of a video's frames are looked at first: if they settle the matter, only they are
-    (:func:`aggregation.is_settled`), and as soon as one of their faces rises all the others are.
+    Unless ``adaptive`` is false, every other of a video's frames is looked at first: if they settle the matter, only
+    they are (:func:`aggregation.is_settled`), and as soon as one of their faces rises all the others are. Those wait
+    meanwhile: to decode them later would take as long again, since a frame leans on what lies before it.
 
-    Memory is bounded by ``frames`` times ``max_faces`` crops of the network's input size, whatever the length of
-    the media. A thorough run keeps the crops that an :class:`Album` keeps, and figures of every face.
+    Memory is bounded by ``frames`` times ``max_faces`` crops of the network's input size and ``MOST_HELD`` bytes,
+    whatever the length of the media. A thorough run keeps the crops that an :class:`Album` keeps, and figures of every
+    face.
     """
 
     def __init__(
@@ -179,18 +181,25 @@ class Pipeline:
         count = frames_wanted(run.mode, self._frames, media.info.duration)
         total = sample_count(media.info, count)
         run.listener(Progress(Stage.PROBING, 0, total))
-        twice = self._adaptive and run.mode is Mode.STANDARD and total >= LEAST_FOR_TWO_PASSES
+        frames = media.sample(count, exact=run.mode is Mode.THOROUGH)
+        twice = self._may_settle_early(media.info, total, run)
         follower = Follower(self._face_detector, self._max_faces, twice=twice)
-        if not twice:
-            exact = run.mode is Mode.THOROUGH  # asked for, and not cut short
-            self._look_at(media.sample(count, exact=exact), follower, total, run)
-        else:
-            self._look_at(media.sample(count, half=True), follower, total, run, until_one_rises=True)
+        if twice:
+            others: deque[Frame] = deque()
+            self._look_at(_every_other(frames, others), follower, total, run, until_one_rises=True)
             if not self._is_settled(media.info, run):
                 follower.begin_again()
-                self._look_at(media.sample(count, given=run.frames_done), follower, total, run)
-                self._rename(follower.renamed(), run)
+                self._look_at(chain(_emptied(others), frames), follower, total, run)
+                run.album.rename(follower.renamed())
+        else:
+            self._look_at(frames, follower, total, run)
         run.listener(Progress(Stage.EXPLAINING, run.frames_done, run.frames_done))
+
+    def _may_settle_early(self, media: MediaInfo, total: int, run: _Run) -> bool:
+        """Whether it is worth while to try. What is clear to one model need not be to the other, so no challenger."""
+        held = total // 2 * media.width * media.height * 3
+        enough = total >= LEAST_FOR_TWO_PASSES and held <= MOST_HELD
+        return self._adaptive and run.mode is Mode.STANDARD and run.challenger is None and enough
 
     def _is_settled(self, media: MediaInfo, run: _Run) -> bool:
         with run.watch("aggregate"):
@@ -204,10 +213,8 @@ class Pipeline:
                 frame = next(frames, None)
             if frame is None:
                 break
-            if frame.time in run.times:  # it had to stand for several
-                continue
             self._find_faces(frame, follower, run)
-            run.times.add(frame.time)
+            run.frames_done += 1
             # The first ones at once: somebody is watching.
             if len(run.waiting) >= (self._batch_size if run.album.scores else 1):
                 self._score_waiting(run)
@@ -221,12 +228,6 @@ class Pipeline:
             run.waiting += [cut(self.spec, frame, track, face) for track, face in tracked]
         if run.challenger is not None:
             run.challenger.see(frame, tracked)
-
-    def _rename(self, tracks: Mapping[tuple[float, int], int], run: _Run) -> None:
-        """Who is who is known when all frames are."""
-        run.album.rename(tracks)
-        if run.challenger is not None:
-            run.challenger.rename(tracks)
 
     def _score_waiting(self, run: _Run) -> None:
         if not run.waiting:
@@ -242,3 +243,18 @@ class Pipeline:
                 worst[s.time] = max(s.score, worst.get(s.time, 0.0))
         if worst:
             run.listener(Scored(tuple(worst.items())))
+
+
+def _every_other(frames: Iterator[Frame], others: deque[Frame]) -> Iterator[Frame]:
+    """The first of ``frames``, the third and so on; those between go to ``others``."""
+    for number, frame in enumerate(frames):
+        if number % 2:
+            others.append(frame)
+        else:
+            yield frame
+
+
+def _emptied(frames: deque[Frame]) -> Iterator[Frame]:
+    """``frames``, none kept for longer than it is needed."""
+    while frames:
+        yield frames.popleft()

@@ -13,9 +13,6 @@ the plan spends a budget:
 * if this would leave a third of the video unseen, because it has hardly a keyframe, the budget is
   widened once, and only once: the work stays bounded whatever the file says.
 
-Half of a plan is often enough: every other of its frames. They reach as far as all of them do, so that no stretch of a
-few seconds which the whole plan sees is left out; therefore it saves little decoding, but half of what comes after it.
-
 A thorough look has no such budget: every wanted time is reached exactly, and nearly everything is decoded. What bounds
 it is the number of frames and the time that its caller gives it.
 """
@@ -25,7 +22,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import groupby
 from typing import TypeVar
 
@@ -94,21 +91,8 @@ def frames_wanted(mode: Mode, standard: int, seconds: float | None) -> int:
     return min(MOST_FRAMES, max(2 * standard, math.ceil(seconds or 0)))
 
 
-def plan(timeline: Timeline, count: int, *, exact: bool = False, half: bool = False, given: int = 0) -> list[Run]:
-    """Spread ``count`` samples evenly over ``timeline``: within the decode budget, or ``exact`` at any cost.
-
-    Args:
-        half: only every other one of them.
-        given: without the first so many of that half.
-    """
-    runs = _all(timeline, count, exact=exact)
-    times = [time for run in runs for time in run.wanted]
-    left_out = set(times[1::2] if half else times[::2][:given])
-    kept = (tuple(time for time in run.wanted if time not in left_out) for run in runs)
-    return [replace(run, wanted=wanted) for run, wanted in zip(runs, kept, strict=True) if wanted]
-
-
-def _all(timeline: Timeline, count: int, *, exact: bool) -> list[Run]:
+def plan(timeline: Timeline, count: int, *, exact: bool = False) -> list[Run]:
+    """Spread ``count`` samples evenly over ``timeline``: within the decode budget, or ``exact`` at any cost."""
     targets = _targets(timeline, count)
     if exact:
         return _runs(timeline, targets, math.inf)

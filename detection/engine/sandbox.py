@@ -97,12 +97,12 @@ class Sandbox:
         bounds = self._bounds
         if mode is Mode.THOROUGH:
             bounds = replace(bounds, seconds=bounds.thorough_seconds)
-        return SandboxedMedia(self._decode(path, limits, bounds, waiting), limits)
+        return SandboxedMedia(lambda: self._decode(path, limits, bounds, waiting), limits)
 
     def _decode(self, path: Path, limits: Limits, bounds: wire.Bounds, waiting: Callable[[], None]) -> _Decoder:
         """A new process that reads the file; from a new host if the old one is gone."""
         request = {"limits": asdict(limits), "bounds": asdict(bounds)}
-        # Nobody else uses this one: descriptors that are handed on share their position in the file.
+        # Opened anew each time: descriptors that are handed on share their position in the file.
         with open_source(path) as file:
             host = self._living_host()
             try:
@@ -305,41 +305,42 @@ def _quoted(said: Any) -> str:
 class SandboxedMedia:
     """A video or an image that another process reads. See :class:`detection.engine.media.Media`."""
 
-    def __init__(self, decoder: _Decoder, limits: Limits) -> None:
-        self._decoder = decoder
+    def __init__(self, decode: Callable[[], _Decoder], limits: Limits) -> None:
+        self._decode = decode
         self._limits = limits
         self._closed = False
-        self._owed = 0  # frames at most that the decoder may still send because of an earlier question
+        self._asked = False  # whether the decoder has been told how many frames to sample
+        self._decoder = decode()
         try:
             self.info = _info(self._decoder.answer().get("info"), limits)
         except BaseException:
             self.close()
             raise
 
-    def sample(self, count: int, *, exact: bool = False, half: bool = False, given: int = 0) -> Iterator[Frame]:
+    def sample(self, count: int, *, exact: bool = False) -> Iterator[Frame]:
         """See :class:`detection.engine.media.Media`."""
         check_count(count)
         if self._closed:
             raise ValueError("the media is closed")
-        self._decoder.ask({"sample": count, "exact": exact, "half": half, "given": given})
-        for _ in self._answers():  # to what nobody wants to know any more
-            pass
-        self._owed = count + 1
-        yield from self._answers()
-
-    def _answers(self) -> Iterator[Frame]:
-        """What the decoder sends, up to the end of an answer."""
+        if self._asked:
+            self._begin_again()
+        self._asked = True
+        self._decoder.ask({"sample": count, "exact": exact})
         last = -1.0
-        while self._owed:
+        for _ in range(count):
             message = self._decoder.answer()
-            self._owed -= 1
             if "end" in message:
-                self._owed = 0
-            elif self._owed:
-                index, last = _place(message.get("frame"), last, self._limits)
-                image = np.empty((self.info.height, self.info.width, 3), np.uint8)
-                self._decoder.fill(image.data.cast("B"))
-                yield Frame(index, last, image)
+                return
+            index, last = _place(message.get("frame"), last, self._limits)
+            image = np.empty((self.info.height, self.info.width, 3), np.uint8)
+            self._decoder.fill(image.data.cast("B"))
+            yield Frame(index, last, image)
+
+    def _begin_again(self) -> None:
+        """A decoder samples once; this is rare, and simpler than one that can be interrupted."""
+        self._decoder.close()
+        self._decoder = self._decode()
+        _info(self._decoder.answer().get("info"), self._limits)
 
     def close(self) -> None:
         self._closed = True

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from time import perf_counter
 
 import numpy as np
@@ -124,10 +124,6 @@ class Challenger:
         except Exception as error:  # noqa: BLE001  (raised by judge)
             self._crops, self._failed = [], error
         self._seconds += perf_counter() - start
-
-    def rename(self, tracks: Mapping[tuple[float, int], int]) -> None:
-        """Give faces of the track that a (time, track) names to another one."""
-        self._crops = [replace(c, track=tracks.get((c.time, c.track), c.track)) for c in self._crops]
 
     def judge(self, media: MediaInfo, classifier: Classifier) -> Judgement:
         """The model's answer. Raises what went wrong in :meth:`see` or goes wrong in its classifier."""

@@ -63,11 +63,16 @@ def test_without_it_the_message_s_holds(manager: Manager):
 
 
 def test_who_works_on_no_message_has_none(manager: Manager):
-    """Nobody would take it back."""
+    """Nobody would take it back: neither before a message nor after one, in the thread that worked on it."""
+    broker = dramatiq.get_broker()
+    [limit] = [one for one in broker.middleware if isinstance(one, TimeLimit)]
+    message = dramatiq.actor(broker=broker, actor_name="nothing", time_limit=60_000)(lambda: None).message()
     set_limit(1)
-    work(lambda: None)
-    set_limit(1)
-    assert ("add", 1000) not in manager.given
+    limit.before_process_message(broker, message)
+    set_limit(2)
+    limit.after_process_message(broker, message)
+    set_limit(3)
+    assert manager.given == [("add", 60_000), ("add", 2_000), ("remove", None)]
 
 
 def test_it_is_the_site_s():

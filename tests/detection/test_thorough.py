@@ -61,7 +61,7 @@ def test_it_is_asked_for_with_the_file(owner_client: Client, film: bytes, path: 
 def test_a_browser_s_form_has_both_and_the_usual_one_is_chosen(owner_client: Client, film: bytes):
     page = owner_client.get("/").content.decode()
     assert 'name="mode" value="standard" id="id_mode_0" checked' in " ".join(page.split())
-    assert "Scores 32 frames, spread over the whole video." in page
+    assert "Scores 32 frames at most, spread over the whole video." in page
     files = {"file": [factories.uploaded("a.mp4", film), factories.uploaded("b.jpg")], "mode": "thorough"}
     owner_client.post("/upload/", files)
     assert dict(Analysis.objects.values_list("upload__kind", "mode")) == {"video": "thorough", "image": "standard"}

@@ -274,24 +274,6 @@ def test_samples_are_spread_over_a_long_video(long_video: tuple[Path, int], coun
     assert times == pytest.approx([number / 30 for number in numbers(frames)], abs=0.002)
 
 
-@pytest.mark.parametrize("given", [1, 7, 16])
-def test_half_of_a_sample_and_what_was_not_given_are_its_frames(long_video: tuple[Path, int], given: int) -> None:
-    path, _ = long_video
-    with open_media(path) as media:
-        half, others, whole = (
-            [(frame.index, frame.time, clips.frame_number(frame.image)) for frame in media.sample(32, **options)]
-            for options in ({"half": True}, {"given": given}, {})
-        )
-    assert len(half) == 16
-    assert sorted(half[:given] + others) == whole
-
-
-def test_a_picture_that_was_given_is_not_given_again(tmp_path: Path) -> None:
-    with open_media(clips.picture(tmp_path / "a.png")) as media:
-        assert len(list(media.sample(32, half=True))) == 1
-        assert not list(media.sample(32, given=1))
-
-
 @pytest.mark.parametrize("suffix", clips.CODECS)
 @pytest.mark.parametrize("count", [1, 3, 32, 90])
 def test_samples_of_a_short_video_are_exact(tmp_path: Path, suffix: str, count: int) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from detection.engine import pipeline as pipeline_module
 from detection.engine.classifier import Prediction
 from detection.engine.errors import Cancelled, EngineError, ErrorCode
 from detection.engine.factory import EngineConfig, build_pipeline
@@ -269,12 +270,28 @@ class TestTwoPasses:
         assert result.total_frames == frames
         assert result.verdict is Verdict.AUTHENTIC
 
-    def test_a_challenger_hears_of_the_tracks_as_they_are_in_the_end(self, film):
-        challenger = Challenger(SPEC)
-        result = pipeline(Visitor(), ScriptedClassifier(UNCLEAR)).run(film, challenger=challenger)
+    def test_people_are_followed_in_order_of_time_in_the_end(self, film):
+        result = pipeline(Visitor(), ScriptedClassifier(UNCLEAR)).run(film)
         assert [len(track.scores) for track in result.tracks] == [32, 1, 31]
-        crops = {(crop.time, crop.track) for crop in challenger._crops}
-        assert crops == {(score.time, score.track) for track in result.tracks for score in track.scores}
+
+    def test_a_challenger_sees_all_frames_whatever_is_clear_to_the_other(self, film):
+        challenger = Challenger(SPEC)
+        result = pipeline(ScriptedFaces(0), ScriptedClassifier(-5.0)).run(film, challenger=challenger)
+        assert result.total_frames == len(challenger._crops) == 32
+
+    @pytest.mark.parametrize("logit", [-5.0, UNCLEAR, 5.0])
+    def test_the_file_is_read_once(self, film, logit, monkeypatch):
+        asked = []
+        sample = VideoFile.sample
+        monkeypatch.setattr(VideoFile, "sample", lambda *a, **options: asked.append(options) or sample(*a, **options))
+        self.run(film, ScriptedClassifier(logit))
+        assert len(asked) == 1
+
+    def test_large_frames_do_not_wait(self, film, monkeypatch):
+        held = 16 * 320 * 256 * 3
+        for most, frames in ((held, 16), (held - 1, 32)):
+            monkeypatch.setattr(pipeline_module, "MOST_HELD", most)
+            assert self.run(film, ScriptedClassifier(-5.0)).total_frames == frames
 
     def test_it_can_be_stopped_between_the_passes(self, film):
         seen = []
@@ -300,20 +317,6 @@ class TestTwoPasses:
     def test_nobody_to_be_seen_is_looked_for_in_all_frames(self, film):
         result = self.run(film, ScriptedClassifier(-5.0), faces=())
         assert (result.verdict, result.total_frames) == (Verdict.INCONCLUSIVE, 32)
-
-    def test_a_frame_that_stands_for_several_is_looked_at_once(self, film):
-        """As where a part of the video is broken."""
-
-        class Same(VideoFile):
-            def sample(self, count, *, exact=False, half=False, given=0):
-                return super().sample(count, half=True)
-
-        def opener(path, *, limits, waiting, mode):
-            return Same(path.open("rb"), "mov", "video/mp4", limits)
-
-        result = self.run(film, ScriptedClassifier(UNCLEAR), opener=opener)
-        assert result.total_frames == 16
-        assert self.times(result) == sorted(set(self.times(result)))
 
     @pytest.mark.parametrize("logit", [UNCLEAR, 5.0])
     def test_decoded_in_the_sandbox_it_gives_the_same(self, film, logit):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Any
 
 import pytest
 
@@ -24,10 +23,10 @@ def timeline(frames: int, keyint: int, start: int = 0, tick: int = 512, delay: i
     return Timeline(start, times[-1], frames, tuple(times[::keyint]), delay)
 
 
-def decoded(line: Timeline, count: int, *, half: bool = False) -> float:
+def decoded(line: Timeline, count: int) -> float:
     """Frames between each run's keyframe and its last wanted time."""
     total = 0.0
-    for run in plan(line, count, half=half):
+    for run in plan(line, count):
         begin = line.start if run.seek is None else run.seek + line.delay
         total += (run.wanted[-1] - begin) / line.ticks_per_frame + 1
     return total
@@ -94,32 +93,6 @@ def test_a_thorough_look_lies_where_it_was_asked_for(seconds: float, keyint: int
     slot = line.frames / count * 512
     assert wanted == pytest.approx([max(0, (i + 0.5) * slot - 256) for i in range(count)])
     assert slot <= 30 * 512, "no second without a frame"
-
-
-def wanted_times(line: Timeline, count: int, **options: Any) -> list[float]:
-    return [time for run in plan(line, count, **options) for time in run.wanted]
-
-
-@pytest.mark.parametrize("seconds", [1, 17, 28, 30, 60, 600])
-@pytest.mark.parametrize("keyint", [1, 12, 250, 10_000_000])
-@pytest.mark.parametrize("count", [1, 8, 31, 32])
-def test_half_and_what_was_not_given_are_the_whole_and_share_nothing(seconds: int, keyint: int, count: int) -> None:
-    line = timeline(seconds * 30, keyint)
-    half = wanted_times(line, count, half=True)
-
-    assert len(half) == (count + 1) // 2
-    assert half == sorted(half)
-    for given in (1, 3, len(half)):
-        others = wanted_times(line, count, given=given)
-        assert others == sorted(others)
-        assert sorted(half[:given] + others) == wanted_times(line, count)
-
-
-@pytest.mark.parametrize("seconds", [6, 30, 600])
-def test_half_reaches_as_far_and_costs_no_more(seconds: int) -> None:
-    line = timeline(seconds * 30, keyint=250)
-    assert wanted_times(line, 32, half=True) == wanted_times(line, 32)[::2]
-    assert decoded(line, 32, half=True) < decoded(line, 32)
 
 
 def test_a_far_keyframe_alone_is_taken_itself() -> None:

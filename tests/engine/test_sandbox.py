@@ -13,7 +13,6 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from itertools import islice
 from pathlib import Path
 
 import av
@@ -124,42 +123,9 @@ def test_exact_frames_are_the_same_on_both_sides_and_others_than_cheap_ones(sand
     assert cheap != exact
 
 
-@linux
-@pytest.mark.parametrize("seen", [16, 5, 1])
-def test_half_and_what_it_left_come_from_one_decoder_and_are_the_same_as_here(
-    sandbox: Sandbox, tmp_path: Path, seen: int
-):
-    path = clips.video(tmp_path / "long.mp4", frames=750, keyint=250)
-    with open_media(path) as here, sandbox(path, limits=Limits()) as there:
-        process = decoder_of(sandbox)
-        both = [[*islice(media.sample(32, half=True), seen), *media.sample(32, given=seen)] for media in (here, there)]
-        assert decoder_of(sandbox) == process
-    assert len(both[0]) == len(both[1]) == 32
-    for frame, same in zip(*both, strict=True):
-        assert (frame.index, frame.time) == (same.index, same.time)
-        assert np.array_equal(frame.image, same.image)
-
-
-@linux
-def test_half_of_it_that_is_enough_ends_the_decoder(sandbox: Sandbox, clip: Path):
-    with sandbox(clip, limits=Limits()) as media:
-        assert list(media.sample(10, half=True))
-        process = decoder_of(sandbox)
-    wait_for(lambda: is_gone(process), "the decoder's end")
-
-
-def test_a_decoder_that_is_asked_again_stops_what_it_does(sandbox: Sandbox, tmp_path: Path):
-    """And does not decode to the end what nobody wants."""
-    path = clips.video(tmp_path / "long.mp4", frames=750, keyint=250)
-    with sandbox(path, limits=Limits()) as media:
-        next(media.sample(700))
-        media._decoder.ask({"sample": 1, "exact": False, "half": False, "given": 0})
-        assert sum(1 for _ in media._answers()) < 100
-
-
 @pytest.mark.parametrize("count", [0, MOST_FRAMES + 1, "all"])
 def test_the_decoder_itself_does_not_give_what_nobody_may_want(opened: SandboxedMedia, count: object):
-    opened._decoder.ask({"sample": count, "exact": True, "half": False, "given": 0})
+    opened._decoder.ask({"sample": count, "exact": True})
     with pytest.raises(module.DecoderError):
         opened._decoder.answer()
 

@@ -72,7 +72,7 @@ def says(*parts: dict | bytes) -> Callable[[], module._Decoder]:
 )
 def test_nonsense_costs_the_file_and_nothing_else(parts: tuple[dict | bytes, ...]):
     decode = says(*parts)
-    with pytest.raises(MediaError) as caught, SandboxedMedia(decode(), Limits()) as media:
+    with pytest.raises(MediaError) as caught, SandboxedMedia(decode, Limits()) as media:
         list(media.sample(3))
     decode().far.close()
     decode().close()
@@ -81,7 +81,7 @@ def test_nonsense_costs_the_file_and_nothing_else(parts: tuple[dict | bytes, ...
 
 def test_more_frames_than_were_asked_for_are_not_read():
     decode = says(GOOD, *[part for n in range(9) for part in ({"frame": [n, n / 2]}, b"123456")])
-    with SandboxedMedia(decode(), Limits()) as media:
+    with SandboxedMedia(decode, Limits()) as media:
         assert [f.index for f in media.sample(3)] == [0, 1, 2]
     decode().far.close()
 
@@ -89,7 +89,7 @@ def test_more_frames_than_were_asked_for_are_not_read():
 @pytest.mark.parametrize("count", [0, MOST_FRAMES + 1])
 def test_more_than_anybody_may_want_is_not_asked_for(count: int):
     decode = says(GOOD)
-    with SandboxedMedia(decode(), Limits()) as media, pytest.raises(ValueError, match=f"{count} frames"):
+    with SandboxedMedia(decode, Limits()) as media, pytest.raises(ValueError, match=f"{count} frames"):
         next(media.sample(count))
     decode().far.close()
 
@@ -97,7 +97,7 @@ def test_more_than_anybody_may_want_is_not_asked_for(count: int):
 def test_a_mistake_of_ours_over_there_comes_to_light():
     decode = says({"bug": "Traceback:\nouch\r\nERROR forged \x1b[2J" + "x" * 9_000})
     with pytest.raises(module.DecoderError, match="ouch") as caught:
-        SandboxedMedia(decode(), Limits())
+        SandboxedMedia(decode, Limits())
     decode().far.close()
     first, *lines = str(caught.value).split("\n")
     assert not first
