@@ -15,7 +15,7 @@ import numpy as np
 import typer
 
 from detection.engine.registry import WEIGHTS, find_model
-from detection.training import autoencoder, experiments, model_card, packaging, recovery, sequences, tables
+from detection.training import autoencoder, experiments, model_card, packaging, published, recovery, sequences, tables
 from detection.training import evaluate as evaluation
 from detection.training import prepare as preparation
 from detection.training import release as releasing
@@ -69,6 +69,12 @@ def sheet(config: ConfigFile, picture: Annotated[Path, typer.Option(help="PNG fi
     meshes = {} if settings.meshes is None else find_meshes(samples, settings.meshes)
     drawn = contact_sheet(samples, meshes, np.random.default_rng(settings.seed), margin=settings.crop_margin)
     cv2.imwrite(str(picture), cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR))
+
+
+@app.command("published")
+def write_published(output: Annotated[Path, typer.Option(help=".weights.h5 to write")]) -> None:
+    """Write EfficientNet-Lite0's weights for ImageNet, for a configuration's `pretrained`."""
+    print(published.write_published(output))
 
 
 @app.command()

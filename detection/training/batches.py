@@ -17,7 +17,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from detection.engine.networks.mobilenetv2 import STRIDE
+from detection.engine.networks.evidence_map import STRIDE
 from detection.engine.preprocessing import face_scale
 from detection.engine.types import FloatArray, RGBImage
 from detection.training.augment import training_crop

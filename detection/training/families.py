@@ -10,7 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from detection.engine.networks import efficientnetb0, mesonet, mobilenetv2, mobilenetv2_linear
+from detection.engine.networks import efficientnet_lite, efficientnetb0, mesonet, mobilenetv2, mobilenetv2_linear
 from detection.engine.networks.backbones import Weights
 
 # Each takes the side of its crops in pixels, `dropout` and `weights` (MesoNet's are of the whole network, the others'
@@ -20,11 +20,13 @@ FAMILIES: Mapping[str, Callable[..., Any]] = MappingProxyType(
     {
         "mobilenetv2": mobilenetv2.build,
         "mobilenetv2-linear": mobilenetv2_linear.build,
+        "efficientnet-lite0": efficientnet_lite.build,
         "efficientnetb0": efficientnetb0.build,
         "meso4": mesonet.meso4,
         "mesoinception4": mesonet.mesoinception4,
     }
 )
+DENSE = ("mobilenetv2", "efficientnet-lite0")  # of these that also say which cells were changed, and take `residual`
 SEQUENCE = "sequence-"  # begins the architecture of a run that holds a head for frame features, not a network
 FETCHED = ("efficientnetb0",)  # of these Keras knows where weights for ImageNet are to be had
 

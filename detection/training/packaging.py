@@ -110,7 +110,7 @@ def export(run: Path, name: str, version: str, output: Path, *, licence: str = "
 def _written(run: Path, config: Config, network: Any, name: str, version: str, folder: Path) -> ModelSpec:
     file, kept = to_litert(network, folder / LITERT_FILE, half=False), folder / KERAS_FILE
     served(network).save(kept)
-    spec = release.unmeasured(config, len(runs.members_of(run)), name, version, file)
+    spec = release.unmeasured(config, release.architecture_of(run), name, version, file)
     return replace(spec, data=_sources(config), tensorflow=ModelFile(kept, sha256_of(kept)))
 
 

@@ -53,7 +53,7 @@ def release(run: Path, name: str, version: str, weights_dir: Path) -> str:
     file = weights_dir / f"{name}-v{version}.tflite"
     config = read_noted(run)
     to_litert(load(run), file)
-    spec = unmeasured(config, len(members_of(run)), name, version, file)
+    spec = unmeasured(config, architecture_of(run), name, version, file)
     detector = Detector(spec, LiteRTClassifier(spec))
     samples = read_manifests(config.manifests)
     held_out = _scored(samples, "calibration", detector)
@@ -116,14 +116,19 @@ def _point(calibration: calibrate.Calibration, suspicious: float, manipulated: f
     return OperatingPoint(round(calibration.slope, 5), round(calibration.intercept, 5), *limits)
 
 
-def unmeasured(config: Config, networks: int, name: str, version: str, file: Path) -> ModelSpec:
+def architecture_of(run: Path) -> str:
+    """What is in the folder ``run``: "mobilenetv2", or for an ensemble "mobilenetv2 + mobilenetv2-linear"."""
+    return " + ".join(read_noted(member).architecture for member in members_of(run))
+
+
+def unmeasured(config: Config, architecture: str, name: str, version: str, file: Path) -> ModelSpec:
     """The model of a file whose operating points and figures are not known yet."""
     return ModelSpec(
         name=name,
         version=version,
         path=file,
         sha256=sha256_of(file),
-        architecture=config.architecture if networks == 1 else f"{networks} x mobilenetv2",
+        architecture=architecture,
         input_size=config.input_size,
         crop_margin=config.crop_margin,
         image=NEUTRAL,

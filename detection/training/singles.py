@@ -14,7 +14,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from detection.engine.networks.mobilenetv2 import STRIDE
+from detection.engine.networks.evidence_map import STRIDE
 from detection.engine.preprocessing import crop_box, extract
 from detection.engine.types import RGBImage
 from detection.training.augment import jittered_crop_box

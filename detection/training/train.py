@@ -78,7 +78,7 @@ class Config:
             fake_weights=self.fake_weights,
             kinds=self.kinds,
             match_resolution=self.match_resolution,
-            regions=self.architecture == "mobilenetv2",
+            regions=self.architecture in families.DENSE,
         )
 
 
@@ -128,7 +128,7 @@ def make_batches(config: Config, *, first_epoch: int = 0) -> FacePairs | LightFa
 
 def build(config: Config, *, weights: Weights = None) -> Any:
     """The network of a run, untrained but for ``weights``."""
-    options = {"residual": config.residual} if config.architecture == "mobilenetv2" else {}
+    options = {"residual": config.residual} if config.architecture in families.DENSE else {}
     return families.build(config.architecture, config.input_size, weights=weights, dropout=config.dropout, **options)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
@@ -12,6 +13,7 @@ import pytest
 from tests.engine.builders import lively_weights, short_efficientnet
 
 mobilenetv2 = pytest.importorskip("detection.engine.networks.mobilenetv2", reason="needs the training packages")
+efficientnet_lite = pytest.importorskip("detection.engine.networks.efficientnet_lite")
 
 # TensorFlow's arrays do not know NumPy 2's `copy` argument yet.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -24,13 +26,23 @@ def model():
     return model
 
 
+@pytest.fixture(scope="module")
+def lite():
+    model = efficientnet_lite.build(32)
+    lively_weights(model, np.random.default_rng(1))
+    return model
+
+
 @pytest.fixture
 def crops():
     return np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3)).astype(np.uint8)
 
 
-def test_shapes_and_the_evidence_identity(model, crops):
+@pytest.mark.parametrize("family", ["model", "lite"])
+def test_shapes_and_the_evidence_identity(family, crops, request):
+    model = request.getfixturevalue(family)
     outputs = {key: np.asarray(value) for key, value in model(crops, training=False).items()}
+    assert np.ptp(outputs["logit"]) > 1e-3
     assert outputs["logit"].shape == (3, 1)
     assert outputs["evidence"].shape == (3, 2, 2)
     assert outputs["evidence"].mean(axis=(1, 2)) == pytest.approx(outputs["logit"][:, 0], abs=1e-5)
@@ -55,10 +67,13 @@ def test_normalisation_is_inside(model):
     assert scaled.ravel() == pytest.approx([-1, -0.0039, 1], abs=1e-3)
 
 
-def test_training_leaves_batch_normalisation_alone(crops):
+@pytest.mark.parametrize(
+    "build", [partial(mobilenetv2.build, alpha=0.35), efficientnet_lite.build], ids=["mobilenetv2", "lite"]
+)
+def test_training_leaves_batch_normalisation_alone(build, crops):
     # The published weights carry it folded; statistics of our batches would throw the pre-training away.
     keras = pytest.importorskip("keras")
-    model = mobilenetv2.build(32, alpha=0.35, dropout=0.0)
+    model = build(32, dropout=0.0)
     trained = keras.Model(model.input, model.get_layer("logit").output)
     frozen = {v.path: np.asarray(v) for v in model.variables if "moving" in v.path}
     assert frozen
@@ -72,9 +87,10 @@ def test_training_leaves_batch_normalisation_alone(crops):
             assert np.array_equal(np.asarray(variable), frozen[variable.path])
 
 
-def test_an_odd_size_is_refused():
+@pytest.mark.parametrize("family", [mobilenetv2, efficientnet_lite])
+def test_an_odd_size_is_refused(family):
     with pytest.raises(ValueError, match="multiple of 32"):
-        mobilenetv2.build(100)
+        family.build(100)
 
 
 def test_the_published_weights_fit(shared_models):

@@ -63,7 +63,7 @@ def untrained(config):
     return network
 
 
-EXPORTED = ("efficientnetb0", "mesoinception4")
+EXPORTED = ("efficientnetb0", "efficientnet-lite0", "mesoinception4")
 
 
 @pytest.mark.parametrize("architecture", EXPORTED)

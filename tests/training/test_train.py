@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from detection.engine.networks import mobilenetv2
-from detection.training import experiments, runs, sequences
+from detection.training import experiments, release, runs, sequences
 from detection.training import train as train_module
 from detection.training.train import read_config, read_noted, train, training_samples
 from tests.engine.builders import lively_weights
@@ -119,6 +119,7 @@ def test_an_ensemble_says_the_mean_of_its_calibrated_members(config, tmp_path):
     outputs = {name: np.asarray(value) for name, value in both(crops, training=False).items()}
     assert outputs["logit"][:, 0] == pytest.approx(expected, rel=1e-4, abs=1e-5)
     assert outputs["evidence"].mean(axis=(1, 2)) == pytest.approx(expected, rel=1e-4, abs=1e-5)
+    assert release.architecture_of(tmp_path / "both") == "mobilenetv2 + mobilenetv2"
     described = experiments.describe(tmp_path / "both")
     assert (described["networks"], described["recipe"]["seed"]) == (2, "1 / 2")
     assert described["parameters"] == 2 * runs.load(folders[0]).count_params()

@@ -1,13 +1,7 @@
 """MobileNetV2 read at three depths, beside a high-pass branch, with an evidence map: the shipped classifier.
 
-Backbone: Sandler et al., "MobileNetV2: Inverted Residuals and Linear Bottlenecks", arXiv 1801.04381.
-High-pass kernels: the rich models of Fridrich and Kodovsky (IEEE TIFS 7, 2012), fixed.
-Dense supervision of the manipulated region: Li et al., "Face X-ray", arXiv 1912.13458.
-Explanation: class activation mapping, Zhou et al., arXiv 1512.04150, turned round: the map comes first
-and the logit is its mean, so the explanation is the decision and needs no gradient pass.
-
-Strides 8 and 16 keep the fine texture in which blending shows, stride 32 sees the whole face; linear probes
-on frozen features favoured the middle layers over the last.
+Backbone: Sandler et al., "MobileNetV2: Inverted Residuals and Linear Bottlenecks", arXiv 1801.04381. What stands on it:
+:mod:`.evidence_map`.
 """
 
 from __future__ import annotations
@@ -16,12 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
-from numpy.typing import NDArray
+
+from detection.engine.networks import evidence_map
 
 # Layer, its stride and the width that it is brought to, from fine to coarse.
 DEPTHS = (("block_6_expand_relu", 8, 48), ("block_13_expand_relu", 16, 96), ("out_relu", 32, 96))
-STRIDE = 16  # of the evidence map
 
 
 def build(
@@ -32,13 +25,7 @@ def build(
     weights: Path | None = None,
     residual: bool = True,
 ) -> Any:
-    """Return a functional ``keras.Model``.
-
-    Input ``crops``: uint8 RGB ``(batch, input_size, input_size, 3)``; normalisation is inside.
-    Outputs, float32, with ``side = input_size / 16``:
-    ``logit`` ``(batch, 1)`` and ``evidence`` ``(batch, side, side)``, where ``logit == mean(evidence)`` and
-    positive means manipulated; ``regions`` ``(batch, side * side)``, logits of "this cell was changed", which
-    only training looks at.
+    """Return a functional ``keras.Model``; see :func:`.evidence_map.build`.
 
     Args:
         input_size: pixels, a multiple of 32.
@@ -47,24 +34,8 @@ def build(
         weights: ``.weights.h5`` of ``keras.applications.MobileNetV2(include_top=False)`` to start from.
         residual: whether the high-pass branch is there.
     """
-    if input_size % 32:
-        raise ValueError(f"input_size must be a multiple of 32, not {input_size}")
-    crops = keras.Input((input_size, input_size, 3), dtype="uint8", name="crops")
-    scaled = keras.layers.Rescaling(1 / 127.5, offset=-1.0, name="normalise")(crops)
-    features = _backbone(input_size, alpha, weights)(scaled)
-    if residual:
-        features = [keras.layers.Concatenate(name="fine_features")([features[0], _residual(scaled)]), *features[1:]]
-    levels = [_level(tensor, *depth[1:], dropout) for tensor, depth in zip(features, DEPTHS, strict=True)]
-    fused = keras.layers.Concatenate(name="fused")(levels)
-    side = input_size // STRIDE
-    regions = keras.layers.Conv2D(1, 1, name="region_logits")(fused)
-    regions = keras.layers.Reshape((side * side,), name="regions")(regions)
-    hidden = keras.layers.Conv2D(96, 1, activation="relu", name="hidden")(fused)
-    hidden = keras.layers.SpatialDropout2D(dropout)(hidden)
-    cells = keras.layers.Conv2D(1, 1, name="cells")(hidden)
-    evidence = keras.layers.Reshape((side, side), name="evidence")(cells)
-    logit = keras.layers.GlobalAveragePooling2D(name="logit")(cells)
-    return keras.Model(crops, {"logit": logit, "evidence": evidence, "regions": regions}, name="mobilenetv2")
+    read = _backbone(input_size, alpha, weights)
+    return evidence_map.build("mobilenetv2", read, DEPTHS, input_size, dropout=dropout, residual=residual)
 
 
 def _backbone(input_size: int, alpha: float, weights: Path | None) -> Any:
@@ -80,40 +51,3 @@ def _backbone(input_size: int, alpha: float, weights: Path | None) -> Any:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.trainable = False
     return keras.Model(backbone.input, [backbone.get_layer(name).output for name, *_ in DEPTHS], name="backbone")
-
-
-def _level(tensor: Any, stride: int, width: int, dropout: float) -> Any:
-    """Bring one depth to its width and to the stride of the evidence map."""
-    tensor = keras.layers.SpatialDropout2D(dropout)(tensor)
-    tensor = keras.layers.Conv2D(width, 1, activation="relu")(tensor)
-    if stride < STRIDE:
-        return keras.layers.AveragePooling2D(STRIDE // stride)(tensor)
-    return keras.layers.UpSampling2D(stride // STRIDE, interpolation="nearest")(tensor)
-
-
-def _residual(scaled: Any) -> Any:
-    """Noise and resampling traces: three fixed high-pass kernels on each channel, then a small network. Stride 8."""
-    tensor = keras.layers.DepthwiseConv2D(
-        5, padding="same", use_bias=False, depth_multiplier=3, trainable=False, name="high_pass"
-    )
-    high_pass = tensor(scaled)
-    tensor.set_weights([high_pass_kernels()])
-    # Truncated as in the rich models: edges of the picture must not drown its noise.
-    clipped = keras.layers.ReLU(max_value=2.0, name="truncate")(keras.layers.Rescaling(8.0, offset=1.0)(high_pass))
-    hidden = keras.layers.Conv2D(24, 3, strides=2, padding="same", activation="relu")(clipped)
-    for width in (32, 64):
-        hidden = keras.layers.SeparableConv2D(width, 3, strides=2, padding="same", activation="relu")(hidden)
-    return hidden
-
-
-def high_pass_kernels() -> NDArray[np.float32]:
-    """The second-order, 3x3 square and 5x5 square residuals, each for three channels: (5, 5, 3, 3)."""
-    line = np.zeros((5, 5), np.float32)
-    line[2, 1:4] = (1, -2, 1)
-    square = np.zeros((5, 5), np.float32)
-    square[1:4, 1:4] = ((-1, 2, -1), (2, -4, 2), (-1, 2, -1))
-    wide = np.array(
-        ((-1, 2, -2, 2, -1), (2, -6, 8, -6, 2), (-2, 8, -12, 8, -2), (2, -6, 8, -6, 2), (-1, 2, -2, 2, -1)), np.float32
-    )
-    kernels = np.stack([line / 2, square / 4, wide / 12], axis=-1)
-    return np.repeat(kernels[:, :, None, :], 3, axis=2)
