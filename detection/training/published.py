@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.resources
-import pickle
+import pickle  # nosec B403
 from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
