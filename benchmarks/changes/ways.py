@@ -74,7 +74,7 @@ def changes(folder: Path) -> list[Change]:
         Change(
             done="faces are followed from frame to frame",
             before="looked for everywhere in each frame",
-            now=served,
+            now=whole,  # else half of the frames may settle a video in one of the two ways alone
             back=run(_everywhere()),
             looks=True,
             files=is_video,
@@ -147,7 +147,7 @@ def _pipeline(**options: Any) -> Pipeline:
 
 
 def _everywhere() -> Pipeline:
-    pipeline = _pipeline()
+    pipeline = _pipeline(adaptive=False)
     pipeline._face_detector = Everywhere(threads=THREADS)
     return pipeline
 

@@ -129,6 +129,6 @@ class _Arrays(pickle.Unpickler):
 
 
 def _array(place: Any, offset: int, shape: tuple[int, ...], strides: tuple[int, ...], *_: Any) -> Any:
-    """A view of its place; strides are counted in numbers, not in bytes."""
-    steps = tuple(step * place.itemsize for step in strides)
-    return np.lib.stride_tricks.as_strided(place[offset:], shape, steps)
+    """A view of its place; strides are counted in numbers, not in bytes. ValueError where it would reach beyond."""
+    size = place.itemsize
+    return np.ndarray(shape, place.dtype, place, offset * size, tuple(step * size for step in strides))

@@ -23,10 +23,10 @@ from detection.engine.types import FloatArray
 from detection.training.runs import write_ensemble
 from detection.training.train import NOTE_FILE, WEIGHTS_FILE, Config, build
 
-# A layer that no other architecture has.
+# A layer that only one of the architectures on MobileNetV2 has.
 TELLING = {"mobilenetv2": "hidden", "mobilenetv2-linear": "coarse_evidence"}
 UNSAVED = ("high_pass", "region_logits")  # fixed kernels, and what serving does without
-FIRST = "Conv1"  # halves the picture
+FIRST = "Conv1"  # of MobileNetV2; halves the picture
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ def recover(
     file = _File(spec.path)
     members = []
     for number, layers in sorted(file.members().items()):
-        known = [name for name, layer in TELLING.items() if layer in layers]
+        known = [name for name, layer in TELLING.items() if layer in layers and FIRST in layers]
         if not known:
             raise ValueError(f"member {number} of {spec.path.name} is of no architecture that can be read back")
         folder = output / f"member-{number}"

@@ -98,3 +98,10 @@ def test_another_file_is_refused(tmp_path):
         published.write_published(tmp_path / "x.weights.h5", source=other)
     with pytest.raises(ValueError, match="not written by PyTorch"):
         published.read_tensors(other)
+
+
+def test_a_tensor_that_reaches_beyond_its_numbers_is_refused():
+    place = np.arange(6, dtype=np.float32)
+    assert published._array(place, 2, (2, 2), (2, 1)).tolist() == [[2, 3], [4, 5]]
+    with pytest.raises(ValueError, match="incompatible with shape"):
+        published._array(place, 2, (2, 3), (3, 1))

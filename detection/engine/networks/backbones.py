@@ -78,9 +78,16 @@ def features(name: str, crops: Any, *, weights: Weights = None) -> Any:
             if isinstance(layer, keras.layers.Normalization):
                 layer.finalize_state()  # computes with a copy of its weights, which setting them does not renew
     if weights is not None:
-        # Statistics of small batches of faces would throw away what the weights were trained with. A layer of its own
-        # has to be told; a nested model passes `training=False` on to nobody in Keras 3.
-        for layer in network.layers:
-            if isinstance(layer, keras.layers.BatchNormalization):
-                layer.trainable = False
+        keep_statistics(network)
     return network(backbone.normalise(crops))
+
+
+def keep_statistics(network: Any) -> None:
+    """Have training leave the batch normalisation of ``network`` as it is.
+
+    Statistics of small batches of faces would throw away what published weights were trained with. Each layer has to be
+    told: a nested model passes `training=False` on to nobody in Keras 3.
+    """
+    for layer in network.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.trainable = False

@@ -15,6 +15,7 @@ from typing import Any
 import keras
 
 from detection.engine.networks import evidence_map
+from detection.engine.networks.backbones import keep_statistics
 
 INPUT_SIZE = 224  # of the published weights
 # Blocks of a stage, side of the depthwise kernel, stride of the first, times that it widens, channels that come out.
@@ -44,9 +45,7 @@ def build(input_size: int, *, dropout: float = 0.3, weights: Path | None = None,
     network = backbone(input_size)
     if weights is not None:
         network.load_weights(weights)
-    for layer in network.layers:  # statistics of small batches of faces would throw the pre-training away
-        if isinstance(layer, keras.layers.BatchNormalization):
-            layer.trainable = False
+    keep_statistics(network)
     read = keras.Model(network.input, [network.get_layer(name).output for name, *_ in DEPTHS], name="backbone")
     return evidence_map.build("efficientnet_lite0", read, DEPTHS, input_size, dropout=dropout, residual=residual)
 

@@ -12,6 +12,7 @@ from typing import Any
 import keras
 
 from detection.engine.networks import evidence_map
+from detection.engine.networks.backbones import keep_statistics
 
 # Layer, its stride and the width that it is brought to, from fine to coarse.
 DEPTHS = (("block_6_expand_relu", 8, 48), ("block_13_expand_relu", 16, 96), ("out_relu", 32, 96))
@@ -44,10 +45,5 @@ def _backbone(input_size: int, alpha: float, weights: Path | None) -> Any:
     )
     if weights is not None:
         backbone.load_weights(weights)
-    # Batch normalisation stays as it is: the published weights carry it folded (gamma 1, mean 0, variance 1),
-    # so batch statistics would throw the pre-training away. `training=False` on the call does not reach the
-    # layers of a nested model in Keras 3; `trainable = False` on the layers themselves does.
-    for layer in backbone.layers:
-        if isinstance(layer, keras.layers.BatchNormalization):
-            layer.trainable = False
+    keep_statistics(backbone)  # the published weights carry it folded: gamma 1, mean 0, variance 1
     return keras.Model(backbone.input, [backbone.get_layer(name).output for name, *_ in DEPTHS], name="backbone")

@@ -11,6 +11,8 @@ from typing import Any
 
 import keras
 
+from detection.engine.networks.backbones import keep_statistics
+
 MIDDLE, LAST = "block_13_expand_relu", "out_relu"  # strides 16 and 32
 STRIDE = 16  # of the evidence map
 
@@ -28,9 +30,7 @@ def build(input_size: int, *, dropout: float = 0.0, weights: Path | None = None)
     backbone = keras.applications.MobileNetV2(input_shape=(input_size, input_size, 3), include_top=False, weights=None)
     if weights is not None:
         backbone.load_weights(weights)
-        for layer in backbone.layers:  # its statistics are folded into the published weights; see mobilenetv2
-            if isinstance(layer, keras.layers.BatchNormalization):
-                layer.trainable = False
+        keep_statistics(backbone)
     outputs = [backbone.get_layer(name).output for name in (MIDDLE, LAST)]
     middle, last = keras.Model(backbone.input, outputs, name="backbone")(scaled)
     fine = keras.layers.Conv2D(1, 1, name="fine_evidence")(keras.layers.SpatialDropout2D(dropout)(middle))
