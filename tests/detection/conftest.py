@@ -44,7 +44,11 @@ def _quick_passwords(settings: LazySettings) -> None:
 def _no_leftovers() -> Iterator[None]:
     """Messages and cached attempt counters of one test are none of the next one's business."""
     yield
-    dramatiq.get_broker().flush_all()
+    broker = dramatiq.get_broker()
+    broker.flush_all()
+    for queue in broker.queues.values():
+        while queue.unfinished_tasks:  # of a worker that was stopped at its work: nobody else can join this queue
+            queue.task_done()
     cache.clear()
 
 
