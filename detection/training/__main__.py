@@ -15,7 +15,17 @@ import numpy as np
 import typer
 
 from detection.engine.registry import WEIGHTS, find_model
-from detection.training import autoencoder, experiments, model_card, packaging, published, recovery, sequences, tables
+from detection.training import (
+    autoencoder,
+    combinations,
+    experiments,
+    model_card,
+    packaging,
+    published,
+    recovery,
+    sequences,
+    tables,
+)
 from detection.training import evaluate as evaluation
 from detection.training import prepare as preparation
 from detection.training import release as releasing
@@ -158,6 +168,17 @@ def average(runs: Runs, output: Annotated[Path, typer.Option(help="folder for th
 def combine(runs: Runs, output: Annotated[Path, typer.Option(help="folder for the note of the ensemble")]) -> None:
     """Make one network that averages the calibrated answers of several runs of different recipes."""
     print(trained.combine(runs, output))
+
+
+@app.command()
+def compare_runs(
+    runs: Runs,
+    manifests: Annotated[list[Path], typer.Option("--manifest", help="of face crops; once for each")],
+    split: Annotated[str, typer.Option()] = "val",
+    mirrored: Annotated[bool, typer.Option("--mirrored", help="take each a second time, shown faces mirrored")] = False,
+) -> None:
+    """Tell what every combination of several runs would be worth, and whether their disagreement tells errors."""
+    print(combinations.compare(runs, manifests, split=split, mirrored=mirrored).markdown())
 
 
 @app.command()

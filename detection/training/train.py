@@ -1,6 +1,7 @@
 """Train a network of one of the frame families, resumably.
 
-The loop is Keras' own ``fit`` and uses no backend's API, so it runs on TensorFlow, JAX or PyTorch.
+The loop is Keras' own ``fit`` and uses no backend's API, so it runs on TensorFlow, JAX or PyTorch (with
+``sharpness_radius`` not on JAX).
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from detection.training import families
 from detection.training.batches import FacePairs, Recipe
 from detection.training.datasets import Sample, leave_out, read_manifests
 from detection.training.mesh import find_meshes
+from detection.training.sharpness import SharpnessAware, Twice
 from detection.training.singles import LightFaces, PlainFaces
 
 WEIGHTS_FILE, NOTE_FILE = "final.weights.h5", "config.json"
@@ -59,6 +61,7 @@ class Config:
     label_smoothing: float = 0.04
     region_weight: float = 0.5  # of the dense loss, against 1 for the logit's
     ema_momentum: float = 0.998
+    sharpness_radius: float = 0.0  # of sharpness-aware minimisation, which takes two gradients a step; 0: without
     pseudo_share: float = 0.5
     match_resolution: bool = True
     kinds: dict[str, float] | None = None
@@ -118,7 +121,12 @@ def training_samples(config: Config) -> list[Sample]:
     return leave_out([s for s in read_manifests(config.manifests) if s.split == "train"], config.leave_out)
 
 
-def make_batches(config: Config, *, first_epoch: int = 0) -> FacePairs | LightFaces:
+def make_batches(config: Config, *, first_epoch: int = 0) -> keras.utils.PyDataset:
+    batches = _batches(config, first_epoch)
+    return Twice(batches) if config.sharpness_radius else batches
+
+
+def _batches(config: Config, first_epoch: int) -> FacePairs | LightFaces:
     samples = training_samples(config)
     if config.augment == "light":
         return LightFaces(samples, config.recipe, first_epoch=first_epoch)
@@ -258,13 +266,15 @@ def _optimizer(config: Config) -> Any:
         rate = keras.optimizers.schedules.CosineDecay(
             1e-5, total, alpha=0.01, warmup_target=config.learning_rate, warmup_steps=min(100, total // 10)
         )
-    return keras.optimizers.AdamW(
-        rate,
-        weight_decay=config.weight_decay,
-        use_ema=True,
-        ema_momentum=config.ema_momentum,
-        clipnorm=5.0,
-    )
+    options = {
+        "weight_decay": config.weight_decay,
+        "use_ema": True,
+        "ema_momentum": config.ema_momentum,
+        "clipnorm": 5.0,
+    }
+    if config.sharpness_radius:
+        return SharpnessAware(rate, radius=config.sharpness_radius, **options)
+    return keras.optimizers.AdamW(rate, **options)
 
 
 def _save_state(path: Path, epoch: int) -> None:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from detection.engine.networks import mobilenetv2
 from detection.training import experiments, release, runs, sequences
 from detection.training import train as train_module
 from detection.training.train import read_config, read_noted, train, training_samples
-from tests.engine.builders import lively_weights
 from tests.training.faces import write_collection
+from tests.training.networks import untrained
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
 
@@ -82,17 +81,6 @@ def test_a_share_of_no_start_is_refused(config):
 
 def test_only_training_rows_are_trained_on(config):
     assert {s.split for s in training_samples(config)} == {"train"}
-
-
-def untrained(config, seed):
-    """A run's folder with a network of lively random weights."""
-    run = replace(config, seed=seed, output=config.output.parent / f"seed-{seed}")
-    network = mobilenetv2.build(config.input_size)
-    lively_weights(network, np.random.default_rng(seed))
-    run.output.mkdir()
-    network.save_weights(run.output / "final.weights.h5")
-    (run.output / "config.json").write_text(json.dumps(asdict(run), default=str))
-    return run
 
 
 def test_the_average_of_runs_lies_between_them(config, tmp_path):
