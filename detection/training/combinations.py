@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from detection.training import calibrate, metrics, runs, tables
 from detection.training.datasets import Sample, read_manifests
 from detection.training.evaluate import Scores, by_video
-from detection.training.scoring import reals_of
+from detection.training.scoring import beside_reals
 from detection.training.train import read_noted
 
 CHOSEN_BY = "calibration"
@@ -46,11 +46,8 @@ class Files:
 
     def areas(self, logits: Logits) -> dict[str, float]:
         """AUC by manipulation, beside the reals of its own source."""
-        found = {}
-        for origin in sorted(set(self.origins[self.labels == 1].tolist())):
-            chosen = (self.origins == origin) | (reals_of(origin, self.origins) & (self.labels == 0))
-            found[origin] = _auc(self.labels[chosen], logits[chosen])
-        return found
+        masks = beside_reals(self.labels, self.origins)
+        return {origin: _auc(self.labels[mask], logits[mask]) for origin, mask in masks.items()}
 
     def found(self, logits: Logits) -> float:
         """Share of the manipulated files found where 1 % of the real ones are taken for it."""

@@ -29,11 +29,11 @@ from detection.training.perturbations import barred, deeper_forensics, everyday,
 from detection.training.scoring import (
     Detector,
     Judged,
+    beside_reals,
     judge_clips,
     judge_images,
     judge_videos,
     read_clips,
-    reals_of,
     score_faces,
 )
 
@@ -268,10 +268,7 @@ def auc_by_origin(scores: Scores) -> list[dict[str, Any]]:
     videos = by_video(scores)
     origins = np.array([s.origin for s in videos.samples], np.str_)
     labels = np.array([s.label for s in videos.samples])
-    masks = {
-        str(origin): (origins == origin) | (reals_of(str(origin), origins) & (labels == 0))
-        for origin in sorted(set(origins[labels == 1]))
-    }
+    masks = beside_reals(labels, origins)
     ffpp = [mask for origin, mask in masks.items() if origin.startswith("ffpp-")]
     if ffpp:
         masks[sections.ALL_FOUR] = np.any(ffpp, axis=0)
@@ -279,7 +276,6 @@ def auc_by_origin(scores: Scores) -> list[dict[str, Any]]:
     return [
         {"origin": origin, **_auc(labels[mask], videos.logits[mask], list(groups[mask]))}
         for origin, mask in masks.items()
-        if 0 < labels[mask].sum() < mask.sum()
     ]
 
 

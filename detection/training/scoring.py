@@ -245,10 +245,15 @@ def reals_of(origin: str, origins: NDArray[np.str_]) -> NDArray[np.bool_]:
 
 
 def comparisons(judged: Judged) -> dict[str, NDArray[np.bool_]]:
+    """The comparisons of what was judged, see :func:`beside_reals`."""
+    return beside_reals(judged.labels, judged.origins)
+
+
+def beside_reals(labels: NDArray[np.int64], origins: NDArray[np.str_]) -> dict[str, NDArray[np.bool_]]:
     """For each manipulation that has reals to compare with: the mask of both. Names in order."""
     masks = {}
-    for origin in sorted({str(o) for o in judged.origins[judged.labels == 1]}):
-        fakes, reals = judged.origins == origin, reals_of(origin, judged.origins) & (judged.labels == 0)
-        if fakes.any() and reals.any():
+    for origin in sorted({str(o) for o in origins[labels == 1]}):
+        fakes, reals = origins == origin, reals_of(origin, origins) & (labels == 0)
+        if reals.any():
             masks[origin] = fakes | reals
     return masks

@@ -17,7 +17,7 @@ class SharpnessAware(keras.optimizers.AdamW):
     """AdamW whose every step takes two gradients, told apart by whose turn it is: ``apply`` climbs, then steps.
 
     Rate, moving averages and ``iterations`` count whole steps. JAX cannot run it: there the state of an optimizer
-    must not change under a condition.
+    must not change under a condition. Tried on TensorFlow.
 
     Raises:
         ValueError: ``radius`` is no positive number, or Keras runs on JAX.
@@ -27,7 +27,7 @@ class SharpnessAware(keras.optimizers.AdamW):
         if not radius > 0:
             raise ValueError(f"a radius is positive, not {radius}")
         if keras.backend.backend() == "jax":
-            raise ValueError("sharpness-aware training runs on TensorFlow or PyTorch, not on JAX")
+            raise ValueError("sharpness-aware training does not run on JAX")
         super().__init__(learning_rate, **options)
         self.radius = radius
 
@@ -57,9 +57,7 @@ class SharpnessAware(keras.optimizers.AdamW):
 
     def _step(self, grads: Sequence[Any], variables: Sequence[Any]) -> None:
         for variable in variables:
-            climb = self._climbs[self._get_variable_index(variable)]
-            variable.assign_sub(climb)
-            climb.assign(keras.ops.zeros_like(climb))
+            variable.assign_sub(self._climbs[self._get_variable_index(variable)])
         super().apply(grads, variables)
 
 
